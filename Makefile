@@ -1,0 +1,32 @@
+# Two commands do everything on a fresh machine: `make train` and `make test`. Each sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup train test check bench
+.DELETE_ON_ERROR:
+
+setup: $(READY)  ## the virtual environment, pinned by requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "nanodrive needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+train: setup  ## train a policy on camera features, score it on unseen towns, film its drive (about 20 minutes)
+	$(BIN)/python train_agent.py
+
+test: setup  ## the default tests
+	$(BIN)/python -m pytest
+
+check: setup  ## everything that must hold before a commit
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: setup  ## how fast each stage is on this machine
+	$(BIN)/nanodrive bench

@@ -1,0 +1,1 @@
+"""Meaning -> controls: drivers, how they are trained, and how they are scored."""

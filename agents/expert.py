@@ -1,0 +1,200 @@
+"""The rule-based expert: a privileged driver that follows the route, the limits, the stop lines and its manners.
+
+Steering is pure pursuit (Coulter, CMU-RI-TR-92-01, 1992) on the route. Speed is the lowest of the limit, what bends
+ahead allow at a comfortable lateral acceleration, what stops the bumper before the next stop line, and the Intelligent
+Driver Model (Treiber, Hennecke, Helbing 2000) behind whatever stands or drives in the corridor. It proves that towns
+are drivable and labels states for cloning. It does not overtake, and it sees no pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.geometry import Array, wrap_angle
+from envs.roads.network import ROUTE_SPACING_M, Control, Route
+from envs.state import EGO_SHAPE, WorldState
+from envs.vehicle import CAR
+
+
+@dataclass(frozen=True)
+class ExpertStyle:
+    """How the expert likes to drive; well inside the nuPlan comfort bounds."""
+
+    limit_share: float = 0.95
+    """cruising speed as a share of the speed limit"""
+    lateral_accel_mps2: float = 2.3
+    """in bends"""
+    braking_mps2: float = 1.8
+    """towards bends, lower limits and stop lines"""
+    throttle_mps2: float = 1.8
+    """pulling away"""
+    easy_braking_mps2: float = 3.0
+    """braking beyond this is an emergency and knows no jerk bound"""
+    hardest_braking_mps2: float = 7.0
+    """in an emergency"""
+    jerk_mps3: float = 5.0
+    """largest change of the wished acceleration from the measured one"""
+    lookahead_s: float = 0.55
+    """pure pursuit aims this far ahead in time"""
+    lookahead_m: tuple[float, float] = (3.5, 14.0)
+    """shortest and longest aim"""
+    stop_before_m: float = 1.5
+    """bumper to line when standing"""
+    headway_s: float = 1.4
+    """time gap behind an obstacle"""
+    standstill_gap_m: float = 4.0
+    """gap to a standing obstacle"""
+    corridor_margin_m: float = 0.35
+    """free space wanted beside the car"""
+
+
+SIGHT_M = 80.0  # how far ahead obstacles and stop lines count
+STOPPED_MPS = 0.1  # slower counts as standing (CARLA's RunningStopTest)
+STOP_ZONE_M = 4.0  # a halt serves a line when the bumper is this close to it
+SPEED_GAIN_PER_S = 1.6  # wished acceleration for each m/s of missing speed
+
+
+def curvature(route: Route) -> Array:
+    """Signed curvature (N,) [1/m] of a route, left positive, averaged over 3 m."""
+    raw = np.gradient(route.heading_rad, ROUTE_SPACING_M)
+    width = int(3.0 / ROUTE_SPACING_M) | 1
+    padded = np.pad(raw, width // 2, mode="edge")
+    return np.convolve(padded, np.ones(width) / width, mode="valid")
+
+
+def speed_ceiling(route: Route, style: ExpertStyle) -> Array:
+    """Highest speed (N,) [m/s] at each route point that limits and bends ahead allow with comfortable braking."""
+    bend = np.sqrt(style.lateral_accel_mps2 / np.maximum(np.abs(curvature(route)), 1e-3))
+    ceiling = np.minimum(bend, style.limit_share * route.speed_limit_mps)
+    for i in range(len(ceiling) - 2, -1, -1):
+        ceiling[i] = min(ceiling[i], np.sqrt(ceiling[i + 1] ** 2 + 2 * style.braking_mps2 * ROUTE_SPACING_M))
+    return ceiling
+
+
+def aim(route: Route, station_m: float, distance_m: float) -> Array:
+    """The route point (2,) `distance_m` ahead; beyond the end the route goes straight on."""
+    at = station_m + distance_m
+    beyond = max(at - route.length_m, 0.0)
+    x = np.interp(at, route.station_m, route.points_m[:, 0])
+    y = np.interp(at, route.station_m, route.points_m[:, 1])
+    heading = route.heading_rad[-1]
+    return np.array([x + beyond * np.cos(heading), y + beyond * np.sin(heading)])
+
+
+def pursue(state: WorldState, station_m: float, style: ExpertStyle) -> float:
+    """Front wheel angle [rad], left positive, of the arc through the aim point."""
+    ego = state.ego
+    distance = float(np.clip(style.lookahead_s * ego.speed_mps, *style.lookahead_m))
+    dx, dy = aim(state.route, station_m, distance) - (ego.x_m, ego.y_m)
+    alpha = float(wrap_angle(np.arctan2(dy, dx) - ego.yaw_rad))
+    reach = max(float(np.hypot(dx, dy)), 1.0)
+    bend = 2 * np.sin(alpha) / reach
+    return float(np.arctan(CAR.wheelbase_m * bend))
+
+
+def obstacle_ahead(state: WorldState, station_m: float, style: ExpertStyle) -> tuple[float, float]:
+    """(gap from the bumper [m], speed along the route [m/s]) of the nearest actor in the corridor, else (inf, 0)."""
+    actors, route = state.actors, state.route
+    bumper = station_m + EGO_SHAPE.front_m
+    best = (np.inf, 0.0)
+    for k in range(len(actors.id)):
+        x, y, yaw = actors.pose[k]
+        if np.hypot(x - state.ego.x_m, y - state.ego.y_m) > SIGHT_M:
+            continue
+        near = route.index_at(station_m), route.index_at(station_m + SIGHT_M) + 1
+        points = route.points_m[slice(*near)]
+        nearest = int(np.argmin(np.hypot(points[:, 0] - x, points[:, 1] - y)))
+        heading = route.heading_rad[near[0] + nearest]
+        delta = np.array([x, y]) - points[nearest]
+        along = float(delta @ (np.cos(heading), np.sin(heading)))
+        lateral = float(delta @ (-np.sin(heading), np.cos(heading)))
+        cos, sin = abs(np.cos(yaw - heading)), abs(np.sin(yaw - heading))
+        half_length = (actors.size_m[k, 0] * cos + actors.size_m[k, 1] * sin) / 2
+        half_width = (actors.size_m[k, 0] * sin + actors.size_m[k, 1] * cos) / 2
+        gap = route.station_m[near[0] + nearest] + along - half_length - bumper
+        is_inside = abs(lateral) < half_width + EGO_SHAPE.width_m / 2 + style.corridor_margin_m
+        if is_inside and gap + 2 * half_length > -EGO_SHAPE.length_m and gap < best[0]:
+            best = (float(gap), float(actors.speed_mps[k] * np.cos(yaw - heading)))
+    return best
+
+
+def idm(speed_mps: float, wished_mps: float, gap_m: float, lead_mps: float, style: ExpertStyle) -> float:
+    """Acceleration [m/s2] of the Intelligent Driver Model's interaction term, at most the free-road term."""
+    closing = speed_mps * (speed_mps - lead_mps) / (2 * np.sqrt(style.throttle_mps2 * style.braking_mps2))
+    wanted = style.standstill_gap_m + max(0.0, speed_mps * style.headway_s + closing)
+    free = 1 - (speed_mps / max(wished_mps, 0.5)) ** 4
+    return float(style.throttle_mps2 * (free - (wanted / max(gap_m, 0.1)) ** 2))
+
+
+class Expert:
+    """The driver. It remembers its place on the route and the lines it has served; all else it reads from the state."""
+
+    privileged = True
+
+    def __init__(self, style: ExpertStyle | None = None, dt_s: float = 0.1) -> None:
+        self.style, self._dt_s = style or ExpertStyle(), dt_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the episode."""
+        self._route: Route | None = None
+        self._station_m = 0.0
+        self._served = 0
+
+    def act(self, observation: object, state: WorldState | None) -> Array:
+        """The action (2,) float32 for a state; the observation is ignored. Raises ValueError without a state."""
+        if state is None:
+            raise ValueError("the expert is privileged; give it the world state")
+        if self._route is not state.route:
+            self.reset()
+            self._route, self._ceiling = state.route, speed_ceiling(state.route, self.style)
+        ego, style = state.ego, self.style
+        self._station_m, _ = state.route.locate(ego.x_m, ego.y_m, self._station_m)
+        steer = pursue(state, self._station_m, style) / CAR.max_steer_rad
+        accel = self._wished_accel(state)
+        return np.clip([steer, CAR.drive_for(accel, ego.speed_mps)], -1.0, 1.0).astype(np.float32)
+
+    def _wished_accel(self, state: WorldState) -> float:
+        """Longitudinal acceleration [m/s2]: the least that road, line and obstacle allow, jerk-bounded."""
+        speed, style = state.ego.speed_mps, self.style
+        ceiling, slope = self._ceiling_at(speed)
+        wish = min(slope + SPEED_GAIN_PER_S * (ceiling - speed), self._accel_to_stop(state), style.throttle_mps2)
+        if wish > -style.easy_braking_mps2:
+            step = style.jerk_mps3 * self._dt_s
+            wish = float(np.clip(wish, state.ego.accel_mps2 - step, state.ego.accel_mps2 + step))
+        gap, lead = obstacle_ahead(state, self._station_m, style)
+        if np.isfinite(gap):
+            wish = min(wish, idm(speed, ceiling, gap, lead, style))
+        return max(wish, -style.hardest_braking_mps2)
+
+    def _ceiling_at(self, speed_mps: float) -> tuple[float, float]:
+        """(speed ceiling [m/s] here, deceleration [m/s2, <= 0] that follows the ceiling over the next half second)."""
+        assert self._route is not None
+        ahead = max(0.5 * speed_mps, 1.0)
+        now, soon = np.interp([self._station_m, self._station_m + ahead], self._route.station_m, self._ceiling)
+        return float(now), float(min((soon**2 - now**2) / (2 * ahead), 0.0))
+
+    def _accel_to_stop(self, state: WorldState) -> float:
+        """Acceleration [m/s2] that halts the bumper before the next unserved stop line; inf when none is near.
+
+        It follows v = sqrt(2 b g + 1) - 1 over the remaining way g, which eases out to a soft halt.
+        """
+        speed, style = state.ego.speed_mps, self.style
+        lines = [at for at, control in state.route.stops if control == Control.STOP]
+        bumper = self._station_m + EGO_SHAPE.front_m
+        while self._served < len(lines):
+            to_line = lines[self._served] - bumper
+            is_halted = speed < STOPPED_MPS and to_line <= STOP_ZONE_M
+            if not is_halted and to_line > -0.5:
+                break
+            self._served += 1
+        if self._served == len(lines) or to_line > SIGHT_M:
+            return np.inf
+        gap = max(to_line - style.stop_before_m, 0.0)
+        wished = np.sqrt(2 * style.braking_mps2 * gap + 1.0) - 1.0
+        needed = speed**2 / (2 * max(to_line - 0.3, 0.3))
+        if needed > style.easy_braking_mps2:
+            return float(-needed)
+        return float(-style.braking_mps2 * speed / (speed + 1.0) + 2 * SPEED_GAIN_PER_S * (wished - speed))

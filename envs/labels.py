@@ -1,0 +1,180 @@
+"""Ground truth for a frame: what perception learns to say, from WorldState plus class, instance and depth buffers.
+
+Positions and distances come from the state, never from the picture; the buffers only tell what of it can be seen. A
+policy may not take Labels unless it declares itself privileged.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numba import njit
+
+from envs.config import CameraConfig
+from envs.geometry import Array, ego_from_world
+from envs.render.camera import CameraPose, Frame, project_points
+from envs.render.scene import INSTANCE_SIGN, SemanticClass
+from envs.roads.network import Control, Route
+from envs.signs import SIGNS
+from envs.state import EGO_SHAPE, Town, WorldState
+
+PATH_STATIONS_M = (2.0, 4.0, 6.0, 8.0, 10.0, 12.5, 15.0, 18.0, 21.0, 25.0, 30.0, 36.0)
+LANE_ROWS = 16
+BOUNDARY_RANGE_M = 70.0
+LEAD_COLUMNS = 20
+LEAD_MAX_M = 60.0
+STOP_MAX_M = 40.0
+SIGN_MAX_M = 60.0
+SIGN_MIN_PX = 3.0
+SIGN_MIN_VISIBLE = 0.3
+SIGN_FACING_COS = 0.3  # a face turned farther away cannot be read
+_OBSTACLES = np.zeros(256, bool)
+_OBSTACLES[[SemanticClass.BUILDING, SemanticClass.VEGETATION, SemanticClass.VEHICLE, SemanticClass.PEDESTRIAN]] = True
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What is true of one frame. Lengths in metres, pixels of the full frame; S signs, nearest first."""
+
+    path_m: Array  # (12, 2) float32, ego frame, route points PATH_STATIONS_M ahead; straight on past the route's end
+    boundaries_px: Array  # (2, 16) float32, u of the own lane's left and right edge at lane_rows(); nan: not there
+    sign_box_px: Array  # (S, 4) float32, left, top, right, bottom, clipped to the frame
+    sign_class: Array  # (S,) int64, row of SIGNS
+    sign_distance_m: Array  # (S,) float32, from the camera
+    sign_position_m: Array  # (S, 2) float32, ego frame
+    sign_visible: Array  # (S,) float32, share of the face's projected area that shows
+    lead_m: Array  # (20,) float32, smallest depth of an obstacle in each block of columns, at most LEAD_MAX_M
+    stop_m: float  # front bumper to the next stop or yield line on the route, inf beyond STOP_MAX_M
+    stop_kind: int  # Control of that line
+    speed_limit_mps: float
+
+
+def lane_rows(camera: CameraConfig) -> Array:
+    """The image rows (16,) [px] at which boundaries are given, evenly from the middle to the bottom."""
+    return camera.height_px * (0.5 + 0.5 * np.arange(1, LANE_ROWS + 1) / LANE_ROWS) - 0.5
+
+
+def label(state: WorldState, camera: CameraConfig, pose: CameraPose, frame: Frame,
+          route_m: float | None = None) -> Labels:
+    """The truth about `frame`, taken at `state` from `pose`; `route_m` is the ego's station on the route, if known."""
+    station, _ = state.route.locate(state.ego.x_m, state.ego.y_m, route_m)
+    stop_m, stop_kind = next_line(state.route, station)
+    box, row, distance, position, visible = _signs(state.town, camera, pose, frame, state.ego.pose)
+    return Labels(
+        path_m=path_ahead(state.route, station, state.ego.pose),
+        boundaries_px=_boundaries(state.town, state.route, station, camera, pose),
+        sign_box_px=box, sign_class=row, sign_distance_m=distance, sign_position_m=position, sign_visible=visible,
+        lead_m=_lead(frame), stop_m=stop_m, stop_kind=stop_kind,
+        speed_limit_mps=float(state.route.speed_limit_mps[state.route.index_at(station)]))
+
+
+def path_ahead(route: Route, station_m: float, ego_pose: Array) -> Array:
+    """Route points PATH_STATIONS_M after a station, (12, 2) float32 in the ego frame."""
+    at = station_m + np.asarray(PATH_STATIONS_M)
+    inside = np.minimum(at, route.length_m)
+    points = np.stack([np.interp(inside, route.station_m, route.points_m[:, k]) for k in range(2)], axis=1)
+    heading = route.heading_rad[-1]
+    points += (at - inside)[:, None] * np.array([math.cos(heading), math.sin(heading)])
+    return ego_from_world(ego_pose, points).astype(np.float32)
+
+
+def next_line(route: Route, station_m: float) -> tuple[float, int]:
+    """(distance from the front bumper [m], Control) of the next line within STOP_MAX_M, else (inf, NONE)."""
+    bumper = station_m + EGO_SHAPE.front_m
+    for line_m, control in route.stops:
+        if 0.0 <= line_m - bumper <= STOP_MAX_M:
+            return float(line_m - bumper), int(control)
+    return math.inf, int(Control.NONE)
+
+
+def _boundaries(town: Town, route: Route, station_m: float, camera: CameraConfig, pose: CameraPose) -> Array:
+    first, last = route.index_at(station_m), route.index_at(station_m + BOUNDARY_RANGE_M) + 1
+    part = slice(first, last)
+    if last - first < 2:
+        return np.full((2, LANE_ROWS), np.nan, np.float32)
+    painted = np.array([town.network.lanes[lane].junction is None for lane in route.lanes])[route.lane_index[part]]
+    heading = route.heading_rad[part]
+    left = np.stack([-np.sin(heading), np.cos(heading)], axis=1) * route.width_m[part, None] / 2
+    rows = lane_rows(camera)
+    result = np.empty((2, LANE_ROWS), np.float32)
+    for side, sign in enumerate((1.0, -1.0)):
+        points = np.column_stack([route.points_m[part] + sign * left, np.zeros(last - first)])
+        u, v, depth = project_points(camera, pose, points).T
+        usable = np.flatnonzero(depth > 0.5)
+        if len(usable) < 2:
+            result[side] = np.nan
+            continue
+        u, v, depth = np.where(painted, u, np.nan)[usable], v[usable], depth[usable]
+        falls = np.flatnonzero(np.diff(depth) <= 0)  # once the edge bends back, rows are met twice: keep the near part
+        end = falls[0] + 1 if len(falls) else len(v)
+        at = np.interp(rows, v[:end][::-1] - 0.5, u[:end][::-1], left=np.nan, right=np.nan)
+        result[side] = np.where((at >= 0) & (at < camera.width_px), at, np.nan)
+    return result
+
+
+def _signs(town: Town, camera: CameraConfig, pose: CameraPose, frame: Frame,
+           ego_pose: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """Box, class, distance, position and visible share of every sign that can be read, nearest first."""
+    posts = town.signs
+    centre = np.column_stack([posts.pose[:, :2], posts.centre_height_m])
+    offset = pose.position_m - centre
+    distance = np.sqrt((offset ** 2).sum(axis=1))
+    facing = (offset[:, 0] * np.cos(posts.pose[:, 2]) + offset[:, 1] * np.sin(posts.pose[:, 2])) / distance
+    ahead = -offset @ pose.rotation[2]
+    near = np.flatnonzero((distance < SIGN_MAX_M) & (facing > SIGN_FACING_COS) & (ahead > 0.5))
+    pixels = _count(frame.instance_id, INSTANCE_SIGN + len(posts.sign))
+    found = []
+    for row in near[np.argsort(distance[near])]:
+        corners = project_points(camera, pose, face_outline(town, int(row)))[:, :2]
+        low = np.maximum(corners.min(axis=0), 0.0)
+        high = np.minimum(corners.max(axis=0), [camera.width_px, camera.height_px])
+        area = cv2.contourArea(corners.astype(np.float32))
+        visible = min(1.0, pixels[INSTANCE_SIGN + row] / max(area, 1.0))
+        if (high - low).min() >= SIGN_MIN_PX and visible >= SIGN_MIN_VISIBLE:
+            found.append((int(row), *low, *high, visible))
+    table = np.array(found, np.float64).reshape(-1, 6)
+    rows = table[:, 0].astype(np.int64)
+    return (table[:, 1:5].astype(np.float32), posts.sign[rows].astype(np.int64).reshape(-1),
+            distance[rows].astype(np.float32), ego_from_world(ego_pose, posts.pose[rows, :2]).astype(np.float32),
+            table[:, 5].astype(np.float32))
+
+
+def face_outline(town: Town, row: int) -> Array:
+    """Corners (M, 3) [m] in the world of the face on a row of SignPosts."""
+    posts, sign = town.signs, SIGNS[town.signs.sign[row]]
+    yaw = posts.pose[row, 2]
+    left = np.array([-math.sin(yaw), math.cos(yaw), 0.0])
+    centre = np.array([*posts.pose[row, :2], posts.centre_height_m[row]])
+    x, y = sign.outline[:, :1] - 0.5, 0.5 - sign.outline[:, 1:]
+    return centre + sign.size_m * (x * left + y * np.array([0.0, 0.0, 1.0]))
+
+
+def _lead(frame: Frame) -> Array:
+    """Nearest obstacle (20,) [m] by block of columns."""
+    starts = np.arange(LEAD_COLUMNS) * frame.class_id.shape[1] // LEAD_COLUMNS
+    depth = _nearest(frame.class_id, frame.depth_m, _OBSTACLES)
+    return np.minimum(np.minimum.reduceat(depth, starts), LEAD_MAX_M).astype(np.float32)
+
+
+@njit(cache=True)
+def _nearest(class_id: Array, depth_m: Array, wanted: Array) -> Array:
+    """Smallest depth (W,) in each column among pixels of the wanted classes (256,), inf without any."""
+    nearest = np.full(class_id.shape[1], np.float32(np.inf))
+    for y in range(class_id.shape[0]):
+        for x in range(class_id.shape[1]):
+            if wanted[class_id[y, x]] and depth_m[y, x] < nearest[x]:
+                nearest[x] = depth_m[y, x]
+    return nearest
+
+
+@njit(cache=True)
+def _count(instance_id: Array, below: int) -> Array:
+    """How many pixels (below,) show each instance."""
+    counts = np.zeros(below, np.int64)
+    for instance in instance_id.flat:
+        if instance < below:
+            counts[instance] += 1
+    return counts

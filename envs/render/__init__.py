@@ -1,0 +1,1 @@
+"""Cameras: one scene description, and the renderers that turn it into frames."""

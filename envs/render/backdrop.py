@@ -1,0 +1,132 @@
+"""What lies behind everything: sky, sun, bare terrain, and the grain of the ground, from pinhole geometry alone.
+
+All renderers start from this canvas, so that they agree on it to the byte. It draws nothing that stands in the scene.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import cv2
+import numpy as np
+from numba import njit
+
+from envs.config import CameraConfig
+from envs.geometry import Array
+from envs.render.camera import CameraPose
+from envs.render.scene import Light, SemanticClass
+
+SUN_RADIUS_RAD, GLOW_RADIUS_RAD = math.radians(2.2), math.radians(13.0)  # larger than the real 0.27 deg, as glare is
+SUN_COLOUR = (255.0, 250.0, 226.0)
+GRAIN_PX, GRAIN_M = 512, 0.12  # size of the tile and of one of its texels on the ground
+GRAIN_DEPTH = {SemanticClass.TERRAIN: 0.34, SemanticClass.ROAD: 0.16, SemanticClass.KERB: 0.16}
+GRAIN_FADE_M = 14.0  # the grain is half as strong here: farther texels are smaller than pixels
+HORIZON = -1e-4  # rays that fall less than this per metre never meet the ground
+
+
+@functools.cache
+def grain_tile() -> Array:
+    """Noise (GRAIN_PX, GRAIN_PX) float32 about 0 with fine and coarse parts, the same for everybody; it tiles."""
+    rng = np.random.default_rng(20260)
+    tile = rng.normal(0.0, 0.55, (GRAIN_PX, GRAIN_PX))
+    for cells, weight in ((128, 0.4), (32, 0.45), (8, 0.5)):
+        coarse = np.pad(rng.normal(0.0, weight, (cells, cells)), 1, mode="wrap")
+        step = GRAIN_PX // cells
+        tile += cv2.resize(coarse, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)[step:-step, step:-step]
+    return np.clip(tile, -2.0, 2.0).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _glow(rgb: Array, ahead: Array, left: Array, up: Array, sun: Array) -> None:
+    """Blend sun and glow into part of a picture, from the directions of its pixels."""
+    for y in range(rgb.shape[0]):
+        for x in range(rgb.shape[1]):
+            a, b, c = ahead[y, x], left[y, x], up[y, x]
+            cosine = (a * sun[0] + b * sun[1] + c * sun[2]) / math.sqrt(a * a + b * b + c * c)
+            angle = math.sqrt(max(0.0, 2.0 - 2.0 * cosine))  # a chord: 0.2 % longer than the arc at most
+            if angle < GLOW_RADIUS_RAD:
+                share = 1.0 if angle < SUN_RADIUS_RAD else 0.6 * (1.0 - angle / GLOW_RADIUS_RAD) ** 2
+                for k in range(3):
+                    rgb[y, x, k] = np.uint8(rgb[y, x, k] + share * (SUN_COLOUR[k] - rgb[y, x, k]) + 0.5)
+
+
+class Backdrop:
+    """Tables per pixel for a camera at one height and pitch, in the frame of that camera turned level, facing x."""
+
+    def __init__(self, camera: CameraConfig, pose: CameraPose) -> None:
+        self.height_m, self.forward_z = float(pose.position_m[2]), float(pose.rotation[2, 2])
+        self.camera = camera
+        u = (np.arange(camera.width_px) + 0.5 - camera.width_px / 2) / camera.focal_px
+        v = (np.arange(camera.height_px) + 0.5 - camera.height_px / 2) / camera.focal_px
+        right, down = np.meshgrid(u, v)
+        pitch = math.asin(-self.forward_z)
+        self.ahead = math.cos(pitch) - math.sin(pitch) * down
+        self.left = -right
+        self.up = -math.sin(pitch) - math.cos(pitch) * down
+        falling = self.up[:, 0] < HORIZON
+        self.first = int(np.argmax(falling)) if falling.any() else camera.height_px  # topmost row of ground
+        depth = self.height_m / np.maximum(-self.up[self.first:], -HORIZON)  # a ray's optical-axis part is 1 long
+        self.inverse_depth = np.zeros(right.shape, np.float32)
+        self.inverse_depth[self.first:] = 1.0 / depth
+        self.class_id = np.full(right.shape, SemanticClass.SKY, np.uint8)
+        self.class_id[self.first:] = SemanticClass.TERRAIN
+        depth = depth[:, :1]  # one for each row, as no camera here rolls
+        self.ground_ahead = ((self.ahead[self.first:, :1] * depth) / GRAIN_M).astype(np.float32)  # [texels]
+        self.ground_left = ((self.left[self.first:] * depth) / GRAIN_M).astype(np.float32)
+        self.fade = (1.0 / (1.0 + (depth / GRAIN_FADE_M) ** 2)).astype(np.float32)
+        self.tile = grain_tile()
+        self.strength = np.zeros(256, np.float32)
+        for semantic, strength in GRAIN_DEPTH.items():
+            self.strength[semantic] = strength
+        self._plain: tuple[Light | None, Array] = (None, np.zeros(0))
+
+    def fits(self, pose: CameraPose) -> bool:
+        """Whether these tables hold for a pose."""
+        return self.height_m == float(pose.position_m[2]) and self.forward_z == float(pose.rotation[2, 2])
+
+    def sky(self, light: Light, pose: CameraPose) -> Array:
+        """A fresh picture of sky, sun and bare terrain without grain: uint8 (H, W, 3)."""
+        if self._plain[0] != light:
+            self._plain = (light, self._paint(light))
+        rgb = self._plain[1].copy()
+        self._shine(rgb, light, pose)
+        return rgb
+
+    def _paint(self, light: Light) -> Array:
+        length = np.sqrt(self.ahead ** 2 + self.left ** 2 + self.up ** 2)
+        high = np.clip(self.up / length * 2.2, 0.0, 1.0)[..., None] ** 0.7
+        picture = np.asarray(light.sky_horizon) * (1 - high) + np.asarray(light.sky_zenith) * high
+        picture[self.first:] = light.terrain
+        return (picture + 0.5).astype(np.uint8)
+
+    def _shine(self, rgb: Array, light: Light, pose: CameraPose) -> None:
+        """Draw the sun and its glow where they are in view, above the horizon only."""
+        right, down, ahead = pose.rotation @ np.asarray(light.sun)
+        if ahead < 0.2:
+            return
+        reach = int(self.camera.focal_px * math.tan(GLOW_RADIUS_RAD) / ahead ** 2) + 2
+        u = int(self.camera.width_px / 2 + self.camera.focal_px * right / ahead)
+        v = int(self.camera.height_px / 2 + self.camera.focal_px * down / ahead)
+        rows = slice(max(v - reach, 0), max(min(v + reach, self.first), 0))
+        columns = slice(max(u - reach, 0), max(min(u + reach, self.camera.width_px), 0))
+        forward, left = pose.rotation[2, :2], -pose.rotation[0, :2]
+        level = forward / np.hypot(*forward)
+        sun = np.array([level @ light.sun[:2], left @ light.sun[:2], light.sun[2]])
+        _glow(rgb[rows, columns], self.ahead[rows, columns], self.left[rows, columns], self.up[rows, columns], sun)
+
+    def grain_place(self, pose: CameraPose) -> Array:
+        """(cos, sin, x, y) float32, the last two in texels: takes the ground tables to places on the tile.
+
+        Places are positive up to 2 km away, so that cutting off their decimals rounds them down.
+        """
+        yaw = math.atan2(pose.rotation[2, 1], pose.rotation[2, 0])
+        x, y = np.mod(pose.position_m[:2] / GRAIN_M, GRAIN_PX) + 32 * GRAIN_PX
+        return np.array([math.cos(yaw), math.sin(yaw), x, y], np.float32)
+
+    def grain(self, pose: CameraPose) -> Array:
+        """Noise of every pixel of the ground rows, float32 (H - first, W), fixed to the world."""
+        cos, sin, x, y = self.grain_place(pose)
+        column = (cos * self.ground_ahead - sin * self.ground_left + x).astype(np.int32) & (GRAIN_PX - 1)
+        row = (sin * self.ground_ahead + cos * self.ground_left + y).astype(np.int32) & (GRAIN_PX - 1)
+        return self.fade * self.tile[row, column]

@@ -1,0 +1,377 @@
+"""WorldState -> Scene: the one description that every renderer draws. It knows nothing of PyBullet.
+
+The town's part (`StaticScene`) is made once and shared by identity between frames; actors come as boxes each frame.
+The ego car is not drawn: the camera sits on it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, fields
+from enum import IntEnum
+
+import numpy as np
+from numba import njit
+
+from envs.geometry import Array, interpolate, offset_polyline, stations
+from envs.roads.network import Control, Lane, Marking, RoadNetwork
+from envs.signs import SIGNS, face
+from envs.state import ActorKind, PropKind, SignPosts, Town, WorldState
+
+
+class SemanticClass(IntEnum):
+    """What a pixel shows: the values of Frame.class_id."""
+
+    SKY = 0
+    TERRAIN = 1
+    ROAD = 2
+    MARKING = 3
+    STOP_LINE = 4
+    KERB = 5
+    BUILDING = 6
+    VEGETATION = 7
+    POLE = 8
+    SIGN = 9
+    VEHICLE = 10
+    PEDESTRIAN = 11
+
+
+INSTANCE_SIGN = 1  # + row of SignPosts
+INSTANCE_PROP = 10_000  # + row of Props
+INSTANCE_ACTOR = 30_000  # + Actors.id
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A flat coloured surface on the ground: triangles over vertices, all counter-clockwise seen from above.
+
+    Later patches lie over earlier ones; `height_m` orders them for renderers with a depth buffer.
+    """
+
+    vertices_m: Array  # (V, 2) float64
+    triangles: Array  # (T, 3) int32
+    height_m: float
+    colour: tuple[int, int, int]  # RGB
+    semantic: SemanticClass
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Upright boxes, K rows."""
+
+    centre_m: Array  # (K, 3)
+    size_m: Array  # (K, 3) length, width, height
+    yaw_rad: Array  # (K,)
+    colour: Array  # (K, 3) uint8 RGB
+    semantic: Array  # (K,) uint8
+    instance: Array  # (K,) uint16
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """Upright textured convex polygons seen from the side `yaw_rad` looks to, K rows (sign faces)."""
+
+    centre_m: Array  # (K, 3)
+    size_m: Array  # (K, 2) width, height
+    yaw_rad: Array  # (K,) outward normal
+    texture: Array  # (K,) int index into StaticScene.textures and outlines
+    semantic: Array  # (K,) uint8
+    instance: Array  # (K,) uint16
+
+
+@dataclass(frozen=True)
+class Light:
+    """The sun and the sky: `sun` is the unit vector towards it."""
+
+    sun: tuple[float, float, float] = (0.4, 0.3, 0.87)
+    ambient: float = 0.6
+    sky_zenith: tuple[int, int, int] = (96, 150, 214)
+    sky_horizon: tuple[int, int, int] = (206, 224, 240)
+    terrain: tuple[int, int, int] = (98, 132, 70)
+
+
+@dataclass(frozen=True, eq=False)
+class StaticScene:
+    """All that stands still. The terrain is the plane z = 0 wherever no patch lies."""
+
+    patches: tuple[Patch, ...]
+    boxes: Boxes
+    faces: Faces
+    textures: tuple[Array, ...]  # each uint8 (S, S, 3) RGB, S a power of two
+    outlines: tuple[Array, ...]  # the part of each texture that is the sign: convex (M, 2), x right, y down, in [0, 1]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What a camera could see at one instant."""
+
+    static: StaticScene
+    actors: Boxes
+    light: Light
+
+
+ASPHALT = ((98, 98, 101), (88, 88, 92), (108, 107, 106))
+KERB_GREY, PAINT = (152, 148, 140), (238, 238, 232)
+LINE_WIDTH_M = 0.14  # RMS: narrow line 0.12 m
+DASH_M, GAP_M = 3.0, 6.0  # RMS: centre line in towns
+STOP_BAR_M, YIELD_BAR_M = 0.5, 0.5  # RMS sign 294 and 341
+YIELD_BLOCK_M, YIELD_GAP_M = 0.5, 0.25
+KERB_WIDTH_M = 0.35
+PAINT_HEIGHT_M = 0.012
+LONGEST_QUAD_M = 40.0
+SAGITTA_M = 0.02  # a curve's chord may leave it by this much
+
+
+@functools.cache
+def _ladder(count: int) -> Array:
+    """Triangles of one band whose right side is vertices 0 to count - 1 and whose left side follows."""
+    lower = np.arange(count - 1)
+    upper = lower + count  # right side first: counter-clockwise from above
+    return np.concatenate([np.stack([lower, lower + 1, upper + 1], 1), np.stack([lower, upper + 1, upper], 1)])
+
+
+def _strips(left_m: Array, right_m: Array) -> tuple[Array, Array]:
+    """Vertices (2 K N, 2) and triangles of K bands between polylines (K, N, 2) that run side by side."""
+    bands, count = left_m.shape[:2]
+    triangles = _ladder(count) + 2 * count * np.arange(bands)[:, None, None]
+    return np.concatenate([right_m, left_m], axis=1).reshape(-1, 2), triangles.reshape(-1, 3).astype(np.int32)
+
+
+def _strip(left_m: Array, right_m: Array) -> tuple[Array, Array]:
+    """The band between two polylines (N, 2)."""
+    return _strips(left_m[None], right_m[None])
+
+
+def _join(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Several meshes as one: vertices (V, 2) and triangles (T, 3)."""
+    if not parts:
+        return np.zeros((0, 2)), np.zeros((0, 3), np.int32)
+    starts = np.cumsum([0] + [len(vertices) for vertices, _ in parts[:-1]])
+    return (np.concatenate([vertices for vertices, _ in parts]),
+            np.concatenate([triangles + start for (_, triangles), start in zip(parts, starts, strict=True)]))
+
+
+@njit(cache=True)
+def _corners(points_m: Array, station_m: Array) -> list[int]:
+    """Indices of the points before the last that keep a polyline's shape: see `_thin`."""
+    keep, last = [0], 0
+    for i in range(2, len(points_m)):
+        x, y = points_m[i, 0] - points_m[last, 0], points_m[i, 1] - points_m[last, 1]
+        length, off = max(math.hypot(x, y), 1e-9), 0.0
+        for k in range(last + 1, i):
+            off = max(off, abs((points_m[k, 0] - points_m[last, 0]) * y - (points_m[k, 1] - points_m[last, 1]) * x))
+        if off > SAGITTA_M * length or station_m[i] - station_m[last] > LONGEST_QUAD_M:
+            last = i - 1
+            keep.append(last)
+    return keep
+
+
+def _thin(points_m: Array) -> Array:
+    """Indices of the points (N, 2) that keep a polyline's shape to SAGITTA_M, at most LONGEST_QUAD_M apart."""
+    return np.array([*_corners(points_m, stations(points_m)), len(points_m) - 1])
+
+
+def _line(points_m: Array, left_m: float, width_m: float) -> tuple[Array, Array]:
+    """A painted line of `width_m` whose middle runs `left_m` beside a polyline."""
+    keep = _thin(points_m)
+    outer, inner = (offset_polyline(points_m, left_m + side * width_m / 2)[keep] for side in (1, -1))
+    return _strip(outer, inner)
+
+
+def _dashes(lane: Lane) -> tuple[Array, Array]:
+    """The dashes on a lane's left edge."""
+    start = np.arange(GAP_M / 2, lane.length_m - DASH_M, DASH_M + GAP_M)
+    station, ends = lane.station_m, start[:, None] + np.array([0.0, DASH_M / 2, DASH_M])
+    middle, outer, inner = (interpolate(offset_polyline(lane.centre_m, lane.width_m / 2 + aside), station, ends)
+                            for aside in (0.0, LINE_WIDTH_M / 2, -LINE_WIDTH_M / 2))
+    bend = np.abs(middle[:, 1] - (middle[:, 0] + middle[:, 2]) / 2).max(initial=0.0)
+    step = 1 if bend > SAGITTA_M else 2
+    return _strips(outer[:, ::step], inner[:, ::step])
+
+
+def _bar(lane: Lane) -> list[tuple[Array, Array]]:
+    """The stop or yield line across a lane's end."""
+    end, back = lane.centre_m[-1], lane.centre_m[-2]
+    forward = (end - back) / np.hypot(*(end - back))
+    left = np.array([-forward[1], forward[0]])
+    half = lane.width_m / 2 - LINE_WIDTH_M / 2
+    if lane.control == Control.STOP:
+        pieces, depth = [(-half, half)], STOP_BAR_M
+    else:
+        starts = np.arange(-half, half - YIELD_BLOCK_M / 2, YIELD_BLOCK_M + YIELD_GAP_M)
+        pieces, depth = [(a, min(a + YIELD_BLOCK_M, half)) for a in starts], YIELD_BAR_M
+    return [_strip(np.stack([end - depth * forward + high * left, end + high * left]),
+                   np.stack([end - depth * forward + low * left, end + low * left])) for low, high in pieces]
+
+
+def _halves(outline_m: Array) -> tuple[Array, Array]:
+    """Left and right sides (N, 2) of a road piece's outline."""
+    count = len(outline_m) // 2
+    left, right = outline_m[count:][::-1], outline_m[:count]
+    keep = _thin((left + right) / 2)
+    return left[keep], right[keep]
+
+
+def _fan(outline_m: Array, grow_m: float = 0.0) -> tuple[Array, Array]:
+    """A junction's area as a fan about its middle, grown outward by `grow_m`."""
+    middle = outline_m.mean(axis=0)
+    rim = outline_m + grow_m * (outline_m - middle) / np.hypot(*(outline_m - middle).T)[:, None]
+    index = np.arange(len(rim))
+    triangles = np.stack([np.zeros_like(index), index + 1, (index + 1) % len(rim) + 1], axis=1)
+    return np.concatenate([middle[None], rim]), triangles.astype(np.int32)
+
+
+def _kerbs(left_m: Array, right_m: Array) -> list[tuple[Array, Array]]:
+    outward = (left_m - right_m) / np.hypot(*(left_m - right_m).T)[:, None] * KERB_WIDTH_M
+    return [_strip(left_m + outward, left_m), _strip(right_m, right_m - outward)]
+
+
+def _patches(network: RoadNetwork) -> tuple[Patch, ...]:
+    """Everything flat: kerbs under asphalt under paint."""
+    asphalt: list[list[tuple[Array, Array]]] = [[] for _ in ASPHALT]
+    kerbs, paint, bars = [], [], []
+    roads = np.unique([lane.surface for lane in network.lanes if lane.junction is None])  # first piece of each
+    for number, surface in enumerate(network.surfaces):
+        if surface.junction is not None:
+            asphalt[0].append(_fan(surface.outline_m))
+            kerbs.append(_fan(surface.outline_m, KERB_WIDTH_M))
+        else:
+            left, right = _halves(surface.outline_m)
+            road = int(np.searchsorted(roads, number, side="right"))
+            asphalt[road * 7 % 11 % len(ASPHALT)].append(_strip(left, right))
+            kerbs += _kerbs(left, right)
+    for lane in network.lanes:
+        if lane.right == Marking.SOLID:
+            paint.append(_line(lane.centre_m, -lane.width_m / 2, LINE_WIDTH_M))
+        if lane.opposite is None or lane.id < lane.opposite:  # one of the two paints the line between them
+            if lane.left == Marking.SOLID:
+                paint.append(_line(lane.centre_m, lane.width_m / 2, LINE_WIDTH_M))
+            elif lane.left == Marking.DASHED:
+                paint.append(_dashes(lane))
+        if lane.control != Control.NONE:
+            bars += _bar(lane)
+    layers = [(kerbs, -0.012, KERB_GREY, SemanticClass.KERB)]
+    layers += [(parts, 0.0, colour, SemanticClass.ROAD) for parts, colour in zip(asphalt, ASPHALT, strict=True)]
+    layers += [(paint, PAINT_HEIGHT_M, PAINT, SemanticClass.MARKING),
+               (bars, PAINT_HEIGHT_M, PAINT, SemanticClass.STOP_LINE)]
+    return tuple(Patch(*_join(parts), height, colour, semantic) for parts, height, colour, semantic in layers if parts)
+
+
+# Boxes of a thing, in shares of its size: forward, left, up of the middle; length, width, height; turn [rad]; colour
+# (None: the thing's own; a number: its own times that).
+_Part = tuple[tuple[float, float, float], tuple[float, float, float], float, tuple[int, int, int] | float | None]
+GLASS, TYRE, TAIL, HEAD = (44, 54, 66), (24, 24, 26), (190, 20, 24), (244, 240, 220)
+HOUSE: tuple[_Part, ...] = (
+    ((0, 0, 0.43), (1, 1, 0.86), 0, None), ((0, 0, 0.93), (1.06, 1.08, 0.14), 0, (112, 62, 50)),
+    ((0, 0, 0.24), (0.86, 1.01, 0.14), 0, GLASS), ((0, 0, 0.62), (0.86, 1.01, 0.14), 0, GLASS),
+    ((0, 0, 0.24), (1.01, 0.7, 0.14), 0, GLASS), ((0, 0, 0.62), (1.01, 0.7, 0.14), 0, GLASS),
+)
+TREE: tuple[_Part, ...] = (
+    ((0, 0, 0.2), (0.10, 0.10, 0.4), 0, (92, 70, 50)), ((0, 0, 0.5), (0.8, 0.8, 0.32), 0, 0.9),
+    ((0, 0, 0.62), (0.72, 0.72, 0.42), math.pi / 4, None), ((0, 0, 0.84), (0.45, 0.45, 0.32), 0.2, 1.12),
+)
+CAR: tuple[_Part, ...] = (
+    ((0, 0, 0.40), (1, 1, 0.40), 0, None), ((-0.04, 0, 0.76), (0.52, 0.86, 0.36), 0, GLASS),
+    ((-0.05, 0, 0.97), (0.40, 0.80, 0.06), 0, None), ((-0.49, 0, 0.50), (0.03, 0.94, 0.10), 0, TAIL),
+    ((0.49, 0, 0.45), (0.03, 0.94, 0.08), 0, HEAD), ((-0.31, 0, 0.20), (0.15, 1.02, 0.40), 0, TYRE),
+    ((0.31, 0, 0.20), (0.15, 1.02, 0.40), 0, TYRE),
+)
+PERSON: tuple[_Part, ...] = (
+    ((0, 0, 0.24), (0.7, 0.7, 0.48), 0, (50, 56, 80)), ((0, 0, 0.65), (0.8, 1, 0.36), 0, None),
+    ((0, 0, 0.91), (0.6, 0.5, 0.16), 0, (222, 184, 156)),
+)
+PROP_PARTS = {PropKind.BUILDING: (HOUSE, SemanticClass.BUILDING), PropKind.TREE: (TREE, SemanticClass.VEGETATION)}
+ACTOR_PARTS = {ActorKind.VEHICLE: (CAR, SemanticClass.VEHICLE),
+               ActorKind.PEDESTRIAN: (PERSON, SemanticClass.PEDESTRIAN)}
+
+
+@functools.cache
+def _table(parts: tuple[_Part, ...]) -> tuple[Array, Array, Array, Array, Array]:
+    """Columns of P parts: middle (P, 3), size (P, 3), turn (P,), own colour (P, 3), how much of the thing's (P, 1)."""
+    own = [part[3] if isinstance(part[3], tuple) else (0, 0, 0) for part in parts]
+    share = [0.0 if isinstance(part[3], tuple) else part[3] or 1.0 for part in parts]
+    return (np.array([part[0] for part in parts], float), np.array([part[1] for part in parts], float),
+            np.array([part[2] for part in parts], float), np.array(own, float), np.array(share)[:, None])
+
+
+def _build(parts: tuple[_Part, ...], pose: Array, size_m: Array, colour: Array, semantic: int,
+           instance: Array) -> Boxes:
+    """Boxes of K things of one kind: pose (K, 3) of the middle on the ground, size (K, 3), colour (K, 3)."""
+    place, share, turn, own, tint = _table(parts)
+    each, count = len(parts), len(pose)
+    cos, sin = np.cos(pose[:, 2]), np.sin(pose[:, 2])
+    local = place[:, None] * size_m
+    centre = np.empty((each, count, 3))
+    centre[..., 0] = pose[:, 0] + cos * local[..., 0] - sin * local[..., 1]
+    centre[..., 1] = pose[:, 1] + sin * local[..., 0] + cos * local[..., 1]
+    centre[..., 2] = local[..., 2]
+    paint = np.minimum(own[:, None] + tint[:, None] * colour, 255.0).astype(np.uint8)
+    return Boxes(centre.reshape(-1, 3), (share[:, None] * size_m).reshape(-1, 3),
+                 (turn[:, None] + pose[:, 2]).reshape(-1), paint.reshape(-1, 3),
+                 np.full(count * each, semantic, np.uint8), np.tile(instance, each).astype(np.uint16))
+
+
+def _stack(groups: list[Boxes]) -> Boxes:
+    if len(groups) == 1:
+        return groups[0]
+    return Boxes(*(np.concatenate([getattr(group, field.name) for group in groups]) for field in fields(Boxes)))
+
+
+def no_boxes() -> Boxes:
+    """Nothing."""
+    return Boxes(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8),
+                 np.zeros(0, np.uint16))
+
+
+def _posts(posts: SignPosts) -> Boxes:
+    """A pole for each sign and the grey back of its board."""
+    count, size = len(posts.sign), np.array([SIGNS[row].size_m for row in posts.sign])
+    back = posts.pose[:, :2] - 0.04 * np.stack([np.cos(posts.pose[:, 2]), np.sin(posts.pose[:, 2])], axis=1)
+    top = posts.centre_height_m + size / 2
+    pole = Boxes(np.column_stack([back, top / 2]), np.column_stack([np.full((count, 2), 0.07), top]), posts.pose[:, 2],
+                 np.tile(np.array([[128, 130, 132]], np.uint8), (count, 1)),
+                 np.full(count, SemanticClass.POLE, np.uint8), np.zeros(count, np.uint16))
+    board = Boxes(np.column_stack([back + (posts.pose[:, :2] - back) * 0.6, posts.centre_height_m]),
+                  np.column_stack([np.full(count, 0.02), size * 0.55, size * 0.55]), posts.pose[:, 2],
+                  np.tile(np.array([[140, 142, 144]], np.uint8), (count, 1)),
+                  np.full(count, SemanticClass.POLE, np.uint8), np.zeros(count, np.uint16))
+    return _stack([pole, board])
+
+
+def _faces(posts: SignPosts) -> Faces:
+    count, size = len(posts.sign), np.array([SIGNS[row].size_m for row in posts.sign])
+    return Faces(np.column_stack([posts.pose[:, :2], posts.centre_height_m]), np.column_stack([size, size]),
+                 posts.pose[:, 2], posts.sign, np.full(count, SemanticClass.SIGN, np.uint8),
+                 (INSTANCE_SIGN + np.arange(count)).astype(np.uint16))
+
+
+@functools.lru_cache(maxsize=8)
+def static_scene(town: Town) -> StaticScene:
+    """The part of every frame of a town that never changes; kept for the last few towns."""
+    props = town.props
+    groups = [_posts(town.signs)]
+    for kind, (parts, semantic) in PROP_PARTS.items():
+        rows = np.flatnonzero(props.kind == kind)
+        groups.append(_build(parts, props.pose[rows], props.size_m[rows], props.colour[rows], semantic,
+                             INSTANCE_PROP + rows))
+    return StaticScene(_patches(town.network), _stack(groups), _faces(town.signs),
+                       tuple(face(row) for row in range(len(SIGNS))), tuple(sign.outline for sign in SIGNS))
+
+
+def light_of(town: Town) -> Light:
+    """A fair day; where the sun stands is the town's own."""
+    azimuth, height = (town.seed * 2.399963) % (2 * math.pi), math.radians(14 + (town.seed * 17) % 45)
+    return Light(sun=(math.cos(azimuth) * math.cos(height), math.sin(azimuth) * math.cos(height), math.sin(height)))
+
+
+def build_scene(state: WorldState) -> Scene:
+    """What a camera could see at this instant."""
+    actors = state.actors
+    groups = []
+    for kind, (parts, semantic) in ACTOR_PARTS.items():
+        rows = np.flatnonzero(actors.kind == kind)
+        if len(rows):
+            groups.append(_build(parts, actors.pose[rows], actors.size_m[rows], actors.colour[rows], semantic,
+                                 INSTANCE_ACTOR + actors.id[rows]))
+    return Scene(static_scene(state.town), _stack(groups or [no_boxes()]), light_of(state.town))

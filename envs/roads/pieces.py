@@ -1,0 +1,172 @@
+"""Road pieces: one function each, listed in PIECES. A piece starts at a socket and says which area it paves.
+
+`straight` and `curve` return the reference line between a road's two directions, with exact tangents, so that lanes
+offset from it meet at the joints. `tee` and `cross` return a junction: its sockets, in counter-clockwise order, and its
+paved outline with rounded kerbs. Pieces know neither lanes nor traffic rules; `procedural.py` joins them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from envs.geometry import Array
+from envs.roads.network import SHOULDER_M
+
+
+@dataclass(frozen=True)
+class Socket:
+    """Where another piece can be joined: a point on the road's middle and the direction that leads out of the piece."""
+
+    x_m: float
+    y_m: float
+    heading_rad: float
+
+    @staticmethod
+    def at(point_m: Array, heading_rad: float) -> Socket:
+        """The socket at a point (2,)."""
+        return Socket(float(point_m[0]), float(point_m[1]), float(heading_rad))
+
+    @property
+    def point_m(self) -> Array:
+        return np.array([self.x_m, self.y_m])
+
+    @property
+    def direction(self) -> Array:
+        return np.array([math.cos(self.heading_rad), math.sin(self.heading_rad)])
+
+
+@dataclass(frozen=True, eq=False)
+class RoadPiece:
+    """A stretch of road. `line` (N, 3): x_m, y_m and exact heading_rad of the middle between its two lanes."""
+
+    name: str
+    line: Array
+    lane_width_m: float
+    radius_m: float  # of the middle line, inf where straight
+
+    @property
+    def end(self) -> Socket:
+        return Socket.at(self.line[-1], self.line[-1, 2])
+
+    @property
+    def turn_rad(self) -> float:
+        """By how much the heading changes from start to end, positive to the left."""
+        return float(self.line[-1, 2] - self.line[0, 2])
+
+    @property
+    def outline_m(self) -> Array:
+        """The paved area (M, 2), counter-clockwise: both lanes and their shoulders."""
+        line = self.line if math.isfinite(self.radius_m) else self.line[[0, -1]]
+        half = self.lane_width_m + SHOULDER_M
+        return np.concatenate([offset_line(line, -half), offset_line(line, half)[::-1]])
+
+
+@dataclass(frozen=True, eq=False)
+class JunctionPiece:
+    """A junction. `sockets` by arm, counter-clockwise; None where a tee has no arm. `outline_m` (M, 2), ccw."""
+
+    name: str
+    sockets: tuple[Socket | None, ...]
+    outline_m: Array
+
+
+def offset_line(line: Array, left_m: float) -> Array:
+    """Points (N, 2) beside a line (N, 3) of x, y, heading: exact, because the headings are."""
+    points = line[:, :2].copy()
+    points[:, 0] -= left_m * np.sin(line[:, 2])
+    points[:, 1] += left_m * np.cos(line[:, 2])
+    return points
+
+
+def straight(start: Socket, lane_width_m: float, length_m: float) -> RoadPiece:
+    """A straight road of `length_m` > 0."""
+    num_steps = max(1, math.ceil(length_m / 2.0))
+    along = np.arange(num_steps + 1) * (length_m / num_steps)
+    line = np.empty((num_steps + 1, 3))
+    line[:, 0] = start.x_m + along * math.cos(start.heading_rad)
+    line[:, 1] = start.y_m + along * math.sin(start.heading_rad)
+    line[:, 2] = start.heading_rad
+    return RoadPiece("straight", line, lane_width_m, math.inf)
+
+
+def curve(start: Socket, lane_width_m: float, radius_m: float, angle_rad: float) -> RoadPiece:
+    """A circular arc of `radius_m` > 0 through `angle_rad`, positive to the left."""
+    step_m = min(1.85, max(0.4, radius_m / 20))  # under 2 m on the outer lane too
+    num_steps = max(2, math.ceil(abs(angle_rad) * radius_m / step_m))
+    left_m = math.copysign(radius_m, angle_rad)  # the centre of the circle lies this far to the left
+    line = np.empty((num_steps + 1, 3))
+    line[:, 2] = heading = start.heading_rad + np.arange(num_steps + 1) * (angle_rad / num_steps)
+    line[:, 0] = start.x_m + left_m * (np.sin(heading) - math.sin(start.heading_rad))
+    line[:, 1] = start.y_m - left_m * (np.cos(heading) - math.cos(start.heading_rad))
+    return RoadPiece("curve", line, lane_width_m, radius_m)
+
+
+def to_point(start: Socket, lane_width_m: float, x_m: float, y_m: float) -> RoadPiece:
+    """The arc (or straight) that leaves `start` along its heading and ends at a point."""
+    cos, sin = math.cos(start.heading_rad), math.sin(start.heading_rad)
+    dx, dy = x_m - start.x_m, y_m - start.y_m
+    along, across = cos * dx + sin * dy, cos * dy - sin * dx
+    angle, length = 2 * math.atan2(across, along), math.hypot(dx, dy)
+    if abs(angle) * length < 1e-4:  # under 0.05 mm of bulge
+        return straight(start, lane_width_m, length)
+    return curve(start, lane_width_m, length / (2 * abs(math.sin(angle / 2))), angle)
+
+
+def biarc(start: Socket, goal: Socket, lane_width_m: float) -> tuple[RoadPiece, RoadPiece]:
+    """Two arcs of equal tangent length from `start` to `goal`, whose heading is the direction of travel there.
+
+    Bolton, "Biarc curves", Computer-Aided Design 7 (1975). A symmetric turn degenerates to one arc cut in two. The goal
+    must not lie straight behind the start with the same heading (ValueError): no such curve is finite.
+    """
+    cos, sin = math.cos(start.heading_rad), math.sin(start.heading_rad)
+    cos_goal, sin_goal = math.cos(goal.heading_rad), math.sin(goal.heading_rad)
+    dx, dy = goal.x_m - start.x_m, goal.y_m - start.y_m
+    square, slope = dx * dx + dy * dy, dx * (cos + cos_goal) + dy * (sin + sin_goal)
+    divisor = slope + math.sqrt(slope * slope + 2 * (1 - cos * cos_goal - sin * sin_goal) * square)
+    if divisor < 1e-9:
+        raise ValueError(f"no biarc from {start} to {goal}; let the goal lie ahead of the start")
+    tangent = square / divisor
+    first = to_point(start, lane_width_m, (start.x_m + goal.x_m + tangent * (cos - cos_goal)) / 2,
+                     (start.y_m + goal.y_m + tangent * (sin - sin_goal)) / 2)
+    return first, to_point(first.end, lane_width_m, goal.x_m, goal.y_m)
+
+
+def _junction(name: str, centre: Socket, lane_width_m: float, corner_radius_m: float,
+              arms: tuple[bool, bool, bool, bool]) -> JunctionPiece:
+    """A junction whose arm k points to `centre.heading_rad` + k * 90 degrees, where `arms[k]`."""
+    half = lane_width_m + SHOULDER_M
+    reach = half + corner_radius_m
+    sockets: list[Socket | None] = []
+    for k, present in enumerate(arms):
+        heading = centre.heading_rad + k * math.pi / 2
+        point = centre.point_m + reach * np.array([math.cos(heading), math.sin(heading)])
+        sockets.append(Socket.at(point, heading) if present else None)
+    present_arms = [socket for socket in sockets if socket is not None]
+    outline = []
+    for arm, after in zip(present_arms, present_arms[1:] + present_arms[:1], strict=True):
+        left = np.array([-arm.direction[1], arm.direction[0]])
+        right_after = np.array([after.direction[1], -after.direction[0]])
+        corner = Socket.at(arm.point_m + half * left, arm.heading_rad + math.pi)
+        goal = after.point_m + half * right_after
+        outline += [(arm.point_m - half * left)[None], to_point(corner, lane_width_m, goal[0], goal[1]).line[:, :2]]
+    points = np.concatenate(outline)
+    fresh = np.hypot(*(points - np.roll(points, 1, axis=0)).T) > 1e-6
+    return JunctionPiece(name, tuple(sockets), points[fresh])
+
+
+def tee(centre: Socket, lane_width_m: float, corner_radius_m: float) -> JunctionPiece:
+    """Three arms: ahead, back, and a stem to the left of `centre`'s heading."""
+    return _junction("tee", centre, lane_width_m, corner_radius_m, (True, True, True, False))
+
+
+def cross(centre: Socket, lane_width_m: float, corner_radius_m: float) -> JunctionPiece:
+    """Four arms."""
+    return _junction("cross", centre, lane_width_m, corner_radius_m, (True, True, True, True))
+
+
+PIECES: dict[str, Callable[..., Any]] = {"straight": straight, "curve": curve, "tee": tee, "cross": cross}

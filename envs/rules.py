@@ -1,0 +1,273 @@
+"""What happened in traffic terms: a fold (memory, WorldState) -> (memory, Facts). Facts first; reward, ends and scores
+only read them.
+
+It runs on recorded states as well as on live ones: no physics, no randomness, nothing is searched for twice. It judges
+nothing: what a fact costs is `reward.py`'s and `metrics.py`'s business.
+
+Definitions. The car's place on the route is that of its origin (rear axle); lanes and road are judged at the centre of
+its outline.
+  collision      a contact begins; the same body counts again after 1 s without contact and 2 m of driving
+  off lane       outline centre more than half a lane width from the route's lane centre, or off the road, or wrong way
+  off road       outline centre, or two of its corners, beyond the paved shoulder
+  wrong lane     on the lane that runs the other way, or heading over 90 degrees against the route
+  stop run       front bumper passes a stop line without having stood (< 0.1 m/s) within 4 m before it
+                 (CARLA RunningStopTest's figures); a yield line binds nobody while there is no traffic
+  at goal        within 5 m of the route's end, on the road (MetaDrive's arrive_dest)
+  blocked        slower than 0.1 m/s for `Patience.blocked_s` (leaderboard: 180 s)
+  deviated       more than 30 m from the route (leaderboard)
+  timeout        `Patience.timeout_s` (leaderboard: 300 s) plus the distance driven at 10 % of the limit
+  min_speed_pct  the leaderboard compares the speed with surrounding traffic; there is none yet, so it stays at 100
+  ttc            first contact if ego and every actor kept their velocity [s], inf if none within 0.9 s (CaRL, nuPlan's
+                 0.95 s); a standing ego has none
+  comfort        how many of the six nuPlan bounds were broken within the last 2 s, on signals smoothed by a
+                 Savitzky-Golay window of 7 steps (Bench2Drive), so known 3 steps late
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from envs.config import Patience
+from envs.geometry import Array, box_corners, wrap_angle
+from envs.roads.network import SHOULDER_M, Control
+from envs.state import EGO_SHAPE, Actors, VehicleState, WorldState
+
+STANDSTILL_MPS = 0.1  # CARLA RunningStopTest and ActorBlockedTest
+STOP_ZONE_M = 4.0  # CARLA RunningStopTest.PROXIMITY_THRESHOLD
+GOAL_M = 5.0
+DEVIATION_M = 30.0
+BESIDE_WIDTHS = 1.5  # lane widths from the route's lane centre: still its own road, so progress and stop lines count
+SLOWEST_SHARE = 0.1  # of the limit: the pace that the timeout allows
+REPEAT_S, REPEAT_M = 1.0, 2.0
+TTC_HORIZON_S = 0.9
+SPEEDING_MPS = 2.23  # nuPlan's and CaRL's tolerance, 5 mph
+COLLISIONS = ("pedestrian", "vehicle", "static")  # gravest first
+
+# nuPlan's comfort bounds: longitudinal and lateral acceleration [m/s2], jerk of the acceleration's magnitude and
+# longitudinal jerk [m/s3], yaw rate [rad/s], yaw acceleration [rad/s2].
+COMFORT_LOW = np.array([-4.05, -4.89, -8.37, -4.13, -0.95, -1.93])
+COMFORT_HIGH = np.array([2.40, 4.89, 8.37, 4.13, 0.95, 1.93])
+COMFORT_WINDOW_S = 2.0
+SMOOTHING_STEPS = 7
+# Least-squares parabola over 7 equal steps at its centre (Savitzky and Golay 1964): value, and slope per step.
+SMOOTH_VALUE = np.array([-2.0, 3.0, 6.0, 7.0, 6.0, 3.0, -2.0]) / 21.0
+SMOOTH_SLOPE = np.arange(-3.0, 4.0) / 28.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One step in traffic terms. Events (`new_collision`, `has_run_stop`) are true in the step where they happen."""
+
+    time_s: float
+    route_m: float  # of the ego origin
+    lateral_m: float  # of the ego origin, left positive
+    heading_error_rad: float  # ego yaw minus the route's
+    lane_width_m: float
+    completion: float  # best share of the route so far, 0 to 1
+    completion_delta: float  # its gain in this step
+    distance_m: float  # driven in this step
+    speed_mps: float
+    accel_mps2: float
+    lateral_accel_mps2: float
+    yaw_rate_radps: float
+    speed_limit_mps: float
+    overspeed_mps: float  # above the limit, never negative
+    is_in_junction: bool
+    is_off_lane: bool
+    is_off_road: bool
+    is_wrong_lane: bool
+    new_collision: str | None  # the gravest of COLLISIONS that began
+    has_run_stop: bool
+    is_at_goal: bool
+    is_blocked: bool
+    is_deviated: bool
+    is_timeout: bool
+    ttc_s: float
+    comfort_violations: int  # 0 to 6
+    min_speed_pct: float = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What the fold must remember between two steps."""
+
+    patience: Patience
+    previous: WorldState
+    start_m: float  # of the route, where the drive began
+    route_m: float
+    completion: float = 0.0
+    driven_m: float = 0.0
+    standing_s: float = 0.0
+    budget_s: float = 0.0  # time earned by driving
+    next_stop: int = 0  # index in route.stops
+    has_stood: bool = False  # within the zone before that line
+    touched: tuple[tuple[tuple[str, int], float, float], ...] = ()  # (kind, id), time [s], driven [m] of last contact
+    motion: tuple[tuple[float, float, float], ...] = ()  # last SMOOTHING_STEPS of lon, lat acceleration, yaw rate
+    broken: tuple[tuple[bool, ...], ...] = ()  # comfort bounds broken, one row per step of the last 2 s
+
+
+def initial_memory(state: WorldState, patience: Patience | None = None) -> Memory:
+    """The memory before the first step. Stop lines behind the front bumper do not count."""
+    route_m, _ = state.route.locate(state.ego.x_m, state.ego.y_m)
+    front_m = _front_station(state, route_m)
+    passed = sum(station <= front_m for station, _ in state.route.stops)
+    return Memory(patience or Patience(), state, start_m=route_m, route_m=route_m, next_stop=passed)
+
+
+def initial_facts(memory: Memory) -> Facts:
+    """The facts of the first instant, before anything was driven."""
+    return fold(memory, memory.previous)[1]
+
+
+def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
+    """Judge one step: the new memory and the facts of `state`."""
+    ego, route, before = state.ego, state.route, memory.previous
+    dt = state.time_s - before.time_s
+    distance = math.hypot(ego.x_m - before.ego.x_m, ego.y_m - before.ego.y_m)
+    route_m, lateral_m = route.locate(ego.x_m, ego.y_m, near_m=memory.route_m)
+    here = route.index_at(route_m)
+    limit = float(route.speed_limit_mps[here])
+    heading_error = float(wrap_angle(ego.yaw_rad - route.heading_rad[here]))
+    off_road, wrong, off_lane = _place(state, route_m, lateral_m, heading_error)
+    is_beside = abs(lateral_m) < BESIDE_WIDTHS * route.width_m[here]
+    at_goal = bool(is_beside and not off_road and route_m >= route.length_m - GOAL_M)
+    reached = _completion(memory.start_m, route_m, route.length_m, at_goal) if is_beside else 0.0
+    completion = max(memory.completion, reached)
+    memory = replace(
+        memory, previous=state, route_m=route_m, driven_m=memory.driven_m + distance,
+        standing_s=memory.standing_s + dt if abs(ego.speed_mps) < STANDSTILL_MPS else 0.0,
+        budget_s=memory.budget_s + distance / (SLOWEST_SHARE * limit))
+    gain, memory = completion - memory.completion, replace(memory, completion=completion)
+    memory, collision = _collisions(memory, state)
+    memory, run_stop = _stop_lines(memory, state, route_m, lateral_m)
+    memory, violations = _comfort(memory, ego, dt)
+    return memory, Facts(
+        time_s=state.time_s, route_m=route_m, lateral_m=lateral_m, heading_error_rad=heading_error,
+        lane_width_m=float(route.width_m[here]), completion=completion, completion_delta=gain, distance_m=distance,
+        speed_mps=ego.speed_mps, accel_mps2=ego.accel_mps2, lateral_accel_mps2=ego.lateral_accel_mps2,
+        yaw_rate_radps=ego.yaw_rate_radps, speed_limit_mps=limit, overspeed_mps=max(0.0, ego.speed_mps - limit),
+        is_in_junction=state.town.network.lanes[route.lanes[route.lane_index[here]]].junction is not None,
+        is_off_lane=off_lane, is_off_road=off_road, is_wrong_lane=wrong, new_collision=collision,
+        has_run_stop=run_stop, is_at_goal=at_goal, is_blocked=memory.standing_s >= memory.patience.blocked_s,
+        is_deviated=abs(lateral_m) > DEVIATION_M,
+        is_timeout=state.time_s > memory.patience.timeout_s + memory.budget_s,
+        ttc_s=time_to_collision(ego, state.actors), comfort_violations=violations)
+
+
+def _completion(start_m: float, route_m: float, length_m: float, at_goal: bool) -> float:
+    if at_goal:
+        return 1.0
+    return min(max((route_m - start_m) / max(length_m - start_m, 1e-6), 0.0), 1.0)
+
+
+def _place(state: WorldState, route_m: float, lateral_m: float, heading_error: float) -> tuple[bool, bool, bool]:
+    """(off road, wrong lane, off lane) of the ego outline."""
+    ego, route, network = state.ego, state.route, state.town.network
+    corners = box_corners(ego.pose, EGO_SHAPE.length_m, EGO_SHAPE.width_m, EGO_SHAPE.centre_forward_m)
+    centre = corners.mean(axis=0)
+    station, lateral = route.locate(centre[0], centre[1], near_m=route_m)
+    here = route.index_at(station)
+    half_m = float(route.width_m[here]) / 2
+    # Reach of the outline to the side, with 0.4 m for the curve (4.5 m chord, 8 m radius): within it, surely on road.
+    reach_m = EGO_SHAPE.length_m / 2 * abs(math.sin(heading_error)) + EGO_SHAPE.width_m / 2 + 0.4
+    off_road = False
+    if abs(lateral) + reach_m > half_m + SHOULDER_M:
+        outside = [not network.is_on_road(*corner) for corner in corners]
+        off_road = sum(outside) >= 2 or not network.is_on_road(*centre)
+    lane = network.lanes[route.lanes[route.lane_index[here]]]
+    against = abs(heading_error) > math.pi / 2 and abs(lateral) <= half_m
+    wrong = against or (lane.opposite is not None and half_m < lateral <= 3 * half_m and not off_road)
+    return off_road, wrong, off_road or wrong or abs(lateral) > half_m
+
+
+def _front_station(state: WorldState, route_m: float) -> float:
+    """Station of the front bumper's middle [m]."""
+    ego, front_m = state.ego, EGO_SHAPE.front_m
+    return state.route.locate(ego.x_m + front_m * math.cos(ego.yaw_rad), ego.y_m + front_m * math.sin(ego.yaw_rad),
+                              near_m=route_m + front_m)[0]
+
+
+def _collisions(memory: Memory, state: WorldState) -> tuple[Memory, str | None]:
+    """The gravest contact that begins now, and the updated list of recent contacts."""
+    now, driven = state.time_s, memory.driven_m
+    recent = {body: (time, at) for body, time, at in memory.touched
+              if now - time < REPEAT_S or driven - at < REPEAT_M}
+    begun = {contact.kind for contact in state.contacts if (contact.kind, contact.id) not in recent}
+    recent.update({(contact.kind, contact.id): (now, driven) for contact in state.contacts})
+    memory = replace(memory, touched=tuple((body, time, at) for body, (time, at) in recent.items()))
+    return memory, next((kind for kind in COLLISIONS if kind in begun), None)
+
+
+def _stop_lines(memory: Memory, state: WorldState, route_m: float, lateral_m: float) -> tuple[Memory, bool]:
+    """Whether the front bumper passed a stop line in this step without having stood before it."""
+    stops, index, stood = state.route.stops, memory.next_stop, memory.has_stood
+    if index >= len(stops) or stops[index][0] - route_m > 2 * STOP_ZONE_M + EGO_SHAPE.front_m:
+        return memory, False
+    front_m, is_run = _front_station(state, route_m), False
+    while index < len(stops) and front_m > stops[index][0]:
+        width_m = state.route.width_m[state.route.index_at(stops[index][0])]
+        is_run |= stops[index][1] == Control.STOP and not stood and abs(lateral_m) < BESIDE_WIDTHS * width_m
+        index, stood = index + 1, False
+    if index < len(stops) and stops[index][0] - front_m <= STOP_ZONE_M:
+        stood |= abs(state.ego.speed_mps) < STANDSTILL_MPS
+    return replace(memory, next_stop=index, has_stood=stood), bool(is_run)
+
+
+def _comfort(memory: Memory, ego: VehicleState, dt: float) -> tuple[Memory, int]:
+    """How many bounds were broken within the last 2 s."""
+    if dt <= 0:
+        return memory, 0
+    motion = (*memory.motion, (ego.accel_mps2, ego.lateral_accel_mps2, ego.yaw_rate_radps))[-SMOOTHING_STEPS:]
+    broken = memory.broken
+    if len(motion) == SMOOTHING_STEPS:
+        signals = np.array(motion)
+        signals = np.column_stack([signals, np.hypot(signals[:, 0], signals[:, 1])])
+        value, slope = SMOOTH_VALUE @ signals, SMOOTH_SLOPE @ signals / dt
+        row = is_uncomfortable(np.array([value[0], value[1], slope[3], slope[0], value[2], slope[2]]))
+        broken = (*broken, tuple(row.tolist()))[-round(COMFORT_WINDOW_S / dt):]
+    return replace(memory, motion=motion, broken=broken), int(np.any(broken, axis=0).sum()) if broken else 0
+
+
+def is_uncomfortable(signals: Array) -> Array:
+    """Which of the six comfort signals (..., 6), in the order of COMFORT_LOW, are out of bounds; bool (..., 6)."""
+    return (signals < COMFORT_LOW) | (signals > COMFORT_HIGH)
+
+
+def time_to_collision(ego: VehicleState, actors: Actors) -> float:
+    """First contact [s] of the outlines if all kept velocity and heading; inf if none within TTC_HORIZON_S.
+
+    Exact for boxes that slide without turning: on each of the four separating axes they overlap during one interval of
+    time, and they touch where all four intervals meet.
+    """
+    if len(actors.id) == 0 or abs(ego.speed_mps) < STANDSTILL_MPS:
+        return math.inf
+    heading = np.array([math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)])
+    offset = actors.pose[:, :2] - (np.array([ego.x_m, ego.y_m]) + EGO_SHAPE.centre_forward_m * heading)
+    reach_m = TTC_HORIZON_S * (abs(ego.speed_mps) + np.abs(actors.speed_mps)) + EGO_SHAPE.length_m
+    near = np.flatnonzero(np.hypot(*offset.T) <= reach_m + np.hypot(actors.size_m[:, 0], actors.size_m[:, 1]) / 2)
+    if len(near) == 0:
+        return math.inf
+    yaw = actors.pose[near, 2]
+    velocity = actors.speed_mps[near, None] * np.stack([np.cos(yaw), np.sin(yaw)], 1) - ego.speed_mps * heading
+    first = np.min(_meeting_times(offset[near], velocity, ego.yaw_rad, yaw, actors.size_m[near, :2] / 2))
+    return float(first) if first <= TTC_HORIZON_S else math.inf
+
+
+def _meeting_times(offset_m: Array, velocity_mps: Array, own_yaw: float, yaw: Array, half_m: Array) -> Array:
+    """When each box (K rows: offset of its centre and velocity relative to the ego box, yaw, half sizes) touches it.
+
+    In seconds (K,): 0 if it does now, inf if it never will.
+    """
+    angle = np.stack([np.full_like(yaw, own_yaw), np.full_like(yaw, own_yaw + math.pi / 2), yaw, yaw + math.pi / 2], 1)
+    axis = np.stack([np.cos(angle), np.sin(angle)], axis=2)  # (K, 4, 2)
+    gap, speed = np.einsum("kad,kd->ka", axis, offset_m), np.einsum("kad,kd->ka", axis, velocity_mps)
+    reach = (EGO_SHAPE.length_m * np.abs(np.cos(angle - own_yaw)) + EGO_SHAPE.width_m * np.abs(np.sin(angle - own_yaw))
+             ) / 2 + half_m[:, :1] * np.abs(np.cos(angle - yaw[:, None])) \
+        + half_m[:, 1:] * np.abs(np.sin(angle - yaw[:, None]))
+    safe = np.where(np.abs(speed) < 1e-9, 1e-9, speed)  # overlap while |gap + speed t| <= reach
+    ends = np.stack([(-reach - gap) / safe, (reach - gap) / safe])
+    enter, leave = np.max(ends.min(0), axis=1), np.min(ends.max(0), axis=1)
+    return np.where((enter <= leave) & (leave >= 0), np.maximum(enter, 0.0), np.inf)

@@ -1,0 +1,324 @@
+"""`nanodrive generate`: random poses in train and val towns -> rendered, labelled frames in shards on disk.
+
+A shard is one .npz of fixed-shape arrays (FIELDS) over some twenty towns; which towns is settled by its number, so
+shards can be made in any order, by any number of processes, and an interrupted run continues where it stopped. Poses
+are drawn where there is something to learn (before stop lines, before signs, off the lane's middle, askew), cars stand
+and drive about. Nothing is learned here and no physics runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from envs.config import CameraConfig, require
+from envs.geometry import Array, world_from_ego
+from envs.labels import LANE_ROWS, LEAD_COLUMNS, PATH_STATIONS_M, Labels, label
+from envs.render.camera import RENDERERS, Renderer, pose_of
+from envs.render.scene import build_scene
+from envs.roads.network import Route, random_route
+from envs.roads.procedural import build_town
+from envs.state import EGO_SHAPE, ActorKind, Actors, Control, Town, VehicleState, WorldState
+from scenarios.spec import SPLITS
+
+DATASET_VERSION = 1
+MAX_SIGNS = 8  # a frame keeps its nearest signs; more are never seen at once in our towns
+ROUTES_PER_TOWN = 4
+PATH_END_M = 40.0  # no frame this near to a route's end, where the path label runs out
+FIELDS: dict[str, tuple[tuple[int, ...], str]] = {  # name: shape behind the frame axis, dtype; rgb is put first
+    "command": ((5,), "float32"),
+    "path_m": ((len(PATH_STATIONS_M), 2), "float32"),
+    "boundaries_px": ((2, LANE_ROWS), "float32"),
+    "sign_box_px": ((MAX_SIGNS, 4), "float32"),
+    "sign_class": ((MAX_SIGNS,), "int64"),  # row of SIGNS, -1 for padding
+    "sign_distance_m": ((MAX_SIGNS,), "float32"),
+    "lead_m": ((LEAD_COLUMNS,), "float32"),
+    "stop_m": ((), "float32"),  # inf: no line within STOP_MAX_M
+    "stop_kind": ((), "int64"),
+    "speed_limit_mps": ((), "float32"),
+    "pose": ((3,), "float64"),
+    "town_seed": ((), "int64"),
+}
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """Settings of `nanodrive generate`."""
+
+    out: Path = Path("data/perception")
+    """folder of the shards; a run interrupted there is continued"""
+    train_frames: int = 12_000
+    """frames from train towns"""
+    val_frames: int = 1_500
+    """frames from val towns"""
+    frames_per_town: int = 25
+    """frames of each town"""
+    shard_frames: int = 500
+    """frames of each file"""
+    workers: int = 2
+    """processes"""
+    seed: int = 0
+    """of towns' order and of poses"""
+    renderer: str = "raster"
+    """row of RENDERERS that draws"""
+    camera: CameraConfig = field(default_factory=CameraConfig)
+
+    def __post_init__(self) -> None:
+        for name, low, high in [("train_frames", 1, 250_000), ("val_frames", 1, 12_500), ("frames_per_town", 1, 1000),
+                                ("shard_frames", 1, 10_000), ("workers", 1, 256), ("seed", 0, 2**31)]:
+            value = getattr(self, name)
+            require(low <= value <= high, f"{name} is {value}; give {low} to {high}")
+        require(self.renderer in RENDERERS, f"renderer is {self.renderer}; give one of {', '.join(RENDERERS)}")
+        for split, frames in (("train", self.train_frames), ("val", self.val_frames)):
+            towns = math.ceil(frames / self.frames_per_town)
+            require(towns <= len(SPLITS[split]), f"{frames} {split} frames at {self.frames_per_town} a town need "
+                    f"{towns} of {len(SPLITS[split])} towns; raise frames_per_town")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file to make: `frames` frames of the split's towns, in the order of the run's seed."""
+
+    split: str
+    index: int
+    frames: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}-{self.index:03d}.npz"
+
+
+class DatasetError(ValueError):
+    """Frames on disk that cannot be used; the message is one sentence that names the file and the way out."""
+
+
+def run(config: GenerateConfig) -> dict[str, Any]:
+    """Make all shards that are not there yet and return the card (also in `dataset.json`).
+
+    Raises DatasetError when the folder holds frames made with other settings.
+    """
+    started = time.monotonic()
+    card = _begin(config)
+    shards = [shard for shard in plan(config) if not _is_done(config, shard, card)]
+    columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        bar = progress.add_task("frames", total=config.train_frames + config.val_frames)
+        progress.advance(bar, config.train_frames + config.val_frames - sum(shard.frames for shard in shards))
+        for shard, digest in _make_all(config, shards):
+            card["shards"][shard.name] = {"frames": shard.frames, "split": shard.split, "sha256": digest}
+            _write_atomic(config.out / "dataset.json", json.dumps(card, indent=2, sort_keys=True).encode())
+            progress.advance(bar, shard.frames)
+    made = sum(shard.frames for shard in shards)
+    return {"out": str(config.out), "train_frames": config.train_frames, "val_frames": config.val_frames,
+            "made_frames": made, "duration_s": round(time.monotonic() - started, 1)}
+
+
+def plan(config: GenerateConfig) -> list[Shard]:
+    """All shards of a run, the last of each split shorter where the numbers do not divide."""
+    return [Shard(split, index, min(config.shard_frames, frames - index * config.shard_frames))
+            for split, frames in (("train", config.train_frames), ("val", config.val_frames))
+            for index in range(math.ceil(frames / config.shard_frames))]
+
+
+def make_shard(config: GenerateConfig, shard: Shard) -> dict[str, Array]:
+    """The arrays of one shard: FIELDS and rgb, one row a frame. A function of the settings alone."""
+    towns = np.array(SPLITS[shard.split])
+    order = np.random.default_rng([config.seed, int(towns[0])]).permutation(towns)
+    renderer = RENDERERS[config.renderer](config.camera)
+    rows: list[dict[str, Any]] = []
+    try:
+        for k in range(shard.frames):
+            town_index, frame = divmod(shard.index * config.shard_frames + k, config.frames_per_town)
+            town_seed = int(order[town_index])
+            rng = np.random.default_rng([config.seed, town_seed, frame])
+            rows.append(_frame(config, renderer, build_town(town_seed), rng))
+    finally:
+        renderer.close()
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _frame(config: GenerateConfig, renderer: Renderer, town: Town, rng: np.random.Generator) -> dict[str, Any]:
+    """One rendered and labelled frame at a random pose."""
+    state = random_state(town, rng)
+    pose = pose_of(config.camera, state.ego)
+    frame = renderer.render(build_scene(state), pose)
+    truth = label(state, config.camera, pose, frame)
+    station, _ = state.route.locate(state.ego.x_m, state.ego.y_m)
+    return {"rgb": frame.rgb} | row_of(truth, command_of(state.route, station), state)
+
+
+def command_of(route: Route, station_m: float) -> Array:
+    """What the navigation says at a station: (5,) float32, one-hot of Command and metres to the manoeuvre."""
+    index = route.index_at(station_m)
+    return np.append(np.eye(4, dtype=np.float32)[route.command[index]], np.float32(route.manoeuvre_m[index]))
+
+
+def row_of(truth: Labels, command: Array, state: WorldState) -> dict[str, Any]:
+    """Labels as fixed-shape arrays: FIELDS without the frame axis."""
+    nearest = np.argsort(truth.sign_distance_m, kind="stable")[:MAX_SIGNS]
+    signs = {"sign_box_px": (truth.sign_box_px, 0.0), "sign_class": (truth.sign_class, -1),
+             "sign_distance_m": (truth.sign_distance_m, 0.0)}
+    row: dict[str, Any] = {"command": command, "pose": state.ego.pose, "town_seed": state.town.seed}
+    for name in ("path_m", "boundaries_px", "lead_m", "stop_m", "stop_kind", "speed_limit_mps"):
+        row[name] = getattr(truth, name)
+    for name, (values, padding) in signs.items():
+        row[name] = np.full(FIELDS[name][0], padding, FIELDS[name][1])
+        row[name][:len(nearest)] = values[nearest]
+    return {name: np.asarray(row[name], dtype) for name, (_, dtype) in FIELDS.items()}
+
+
+def random_state(town: Town, rng: np.random.Generator) -> WorldState:
+    """A car on a random route of the town: off the lane's middle, askew, with others around it."""
+    route = _route(town.seed, int(rng.integers(ROUTES_PER_TOWN)))
+    station = _interesting_station(town, route, rng)
+    lateral = float(np.clip(rng.normal(0, 0.6), -1.5, 1.5))
+    yaw = math.radians(float(np.clip(rng.normal(0, 6), -20, 20)))
+    at = _pose_on(route, station, lateral, yaw)
+    ego = VehicleState(x_m=at[0], y_m=at[1], yaw_rad=at[2])
+    return WorldState(time_s=0.0, step=0, ego=ego, actors=_random_actors(route, station, rng), contacts=(),
+                      control=Control(0.0, 0.0), town=town, route=route)
+
+
+@lru_cache(maxsize=ROUTES_PER_TOWN)
+def _route(town_seed: int, number: int) -> Route:
+    """One of a town's routes."""
+    return random_route(build_town(town_seed).network, np.random.default_rng([town_seed, number]))
+
+
+def _interesting_station(town: Town, route: Route, rng: np.random.Generator) -> float:
+    """A station: of 100, some 35 before a controlled junction, 30 before a sign of the route, the rest anywhere."""
+    last = max(route.length_m - PATH_END_M, 1.0)
+    lines = [station - EGO_SHAPE.front_m for station, _ in route.stops]
+    signs = [route.locate(x, y)[0] for (x, y, _), lane in zip(town.signs.pose, town.signs.lane, strict=True)
+             if lane in route.lanes]
+    draw = rng.random()
+    if draw < 0.35 and lines:
+        station = rng.choice(lines) - rng.uniform(-3, 33)
+    elif draw < 0.65 and signs:
+        station = rng.choice(signs) - rng.uniform(5, 35)
+    else:
+        station = rng.uniform(0, last)
+    return float(np.clip(station, 0.0, last))
+
+
+def _pose_on(route: Route, station_m: float, lateral_m: float, turn_rad: float) -> Array:
+    """(x_m, y_m, yaw_rad) at a station of the route, moved to its left and turned."""
+    x, y, yaw = (np.interp(station_m, route.station_m, values)
+                 for values in (route.points_m[:, 0], route.points_m[:, 1], route.heading_rad))
+    return np.append(world_from_ego(np.array([x, y, yaw]), np.array([0.0, lateral_m])), yaw + turn_rad)
+
+
+# where others are: probability, lowest and highest distance ahead [m], lateral range [m], turned by [deg], kind
+OTHERS: tuple[tuple[float, float, float, float, float, float, ActorKind], ...] = (
+    (0.35, 7.0, 45.0, -0.4, 0.4, 0.0, ActorKind.VEHICLE),  # ahead in the own lane
+    (0.30, 5.0, 60.0, 3.0, 4.0, 180.0, ActorKind.VEHICLE),  # coming the other way
+    (0.35, 4.0, 60.0, -4.2, -2.8, 0.0, ActorKind.VEHICLE),  # parked on the own verge
+    (0.20, 4.0, 60.0, -4.2, -2.8, 0.0, ActorKind.VEHICLE),
+    (0.25, 4.0, 60.0, 5.8, 7.5, 180.0, ActorKind.VEHICLE),  # parked on the other verge
+    (0.12, 6.0, 40.0, -4.5, 4.5, 90.0, ActorKind.PEDESTRIAN),  # beside or on the road
+)
+SIZES_M = {ActorKind.VEHICLE: (4.5, 1.8, 1.5), ActorKind.PEDESTRIAN: (0.5, 0.5, 1.75)}
+
+
+def _random_actors(route: Route, station_m: float, rng: np.random.Generator) -> Actors:
+    """Other road users around a station, each row of OTHERS with its probability."""
+    rows = []
+    for probability, near, far, right, left, turn_deg, kind in OTHERS:
+        ahead = station_m + EGO_SHAPE.front_m + rng.uniform(near, far)
+        pose = _pose_on(route, ahead, rng.uniform(right, left), math.radians(turn_deg) + rng.normal(0, 0.05))
+        size = np.array(SIZES_M[kind]) * rng.uniform(0.9, 1.15, 3)
+        colour = rng.integers(20, 235, 3)
+        if rng.random() < probability and ahead < route.length_m:
+            rows.append((int(kind), pose, size, colour))
+    k = len(rows)
+    return Actors(id=np.arange(k), kind=np.array([row[0] for row in rows], int),
+                  pose=np.array([row[1] for row in rows]).reshape(k, 3),
+                  size_m=np.array([row[2] for row in rows]).reshape(k, 3), speed_mps=np.zeros(k),
+                  colour=np.array([row[3] for row in rows], np.uint8).reshape(k, 3))
+
+
+def _settings(config: GenerateConfig) -> dict[str, Any]:
+    """What the frames depend on, as JSON: the settings without the folder and the number of processes."""
+    return {k: v for k, v in asdict(replace(config, out=Path("."))).items() if k not in ("out", "workers")}
+
+
+def _begin(config: GenerateConfig) -> dict[str, Any]:
+    """The card of a run begun before in this folder, or a new one."""
+    fresh = {"version": DATASET_VERSION, "settings": _settings(config), "shards": {}}
+    config.out.mkdir(parents=True, exist_ok=True)
+    if not (config.out / "dataset.json").is_file():
+        return fresh
+    card = read_card(config.out)
+    if card["settings"] != fresh["settings"]:
+        raise DatasetError(f"{config.out} holds frames made with other settings; name another folder, or delete it")
+    return card
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The checked `dataset.json` of a folder; raises DatasetError."""
+    path = folder / "dataset.json"
+    try:
+        card = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DatasetError(f"{path} is missing; make frames with `nanodrive generate --out {folder}`") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read ({error}); delete {folder} and generate again") from error
+    if not isinstance(card, dict) or card.get("version") != DATASET_VERSION or {"settings", "shards"} - set(card):
+        raise DatasetError(f"{path} is not the card of a data set of version {DATASET_VERSION}; generate again")
+    return card
+
+
+def _is_done(config: GenerateConfig, shard: Shard, card: dict[str, Any]) -> bool:
+    """Whether a shard is on disk as the card says."""
+    entry, path = card["shards"].get(shard.name), config.out / shard.name
+    return entry is not None and path.is_file() and hash_of(path) == entry["sha256"]
+
+
+def _make_all(config: GenerateConfig, shards: list[Shard]) -> Iterator[tuple[Shard, str]]:
+    """Make shards, in processes of their own if more than one is asked for; yields each with its hash when done."""
+    if config.workers == 1:
+        yield from ((shard, _make_and_write(config, shard)) for shard in shards)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(config.workers, max(len(shards), 1)), mp_context=context) as pool:
+        futures = {pool.submit(_make_and_write, config, shard): shard for shard in shards}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _make_and_write(config: GenerateConfig, shard: Shard) -> str:
+    """Make one shard, write it, and return its hash."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **make_shard(config, shard))  # type: ignore[arg-type]
+    _write_atomic(config.out / shard.name, buffer.getvalue())
+    return hash_of(config.out / shard.name)
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_atomic(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+

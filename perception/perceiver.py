@@ -1,0 +1,246 @@
+"""What the car believes: the frozen network on a batch of frames, and a tracker that remembers what left the view.
+
+A `Percept` is one instant; a `Track` is memory: the speed limit in force, the stop line that has slipped under the
+bonnet, the way driven since the last standstill. No ground truth enters here, and no driving is decided here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from envs.config import CameraConfig
+from envs.geometry import Array
+from envs.labels import LEAD_MAX_M, STOP_MAX_M
+from envs.roads.network import Control
+from envs.signs import SIGN_INDEX, SIGNS
+from envs.state import EGO_SHAPE
+from perception import checkpoint
+from perception.checkpoint import CheckpointError
+from perception.model import DriveNet, ModelConfig, frozen
+
+WEIGHTS = Path(__file__).parent / "weights" / "perception"
+NO_SIGN = -1
+SEEN_SHARE = 0.5  # a boundary point is given where its presence is at least this likely
+PEAK_SHARE = 0.3  # a peak of the sign map below this is not named
+CAMERA_TO_BUMPER_M = EGO_SHAPE.front_m - CameraConfig().forward_m
+STOP_SIGN, YIELD_SIGN = SIGN_INDEX["stop"], SIGN_INDEX["yield"]
+PATH_ERROR_M = 0.5  # expected lateral error at which the path's confidence is one half
+
+
+@dataclass(frozen=True, eq=False)
+class Percept:
+    """What one look at N frames says; lengths in metres, pixels of the full frame, confidences in [0, 1]."""
+
+    path_m: Array  # (N, 12, 2) float32, ego frame, at PATH_STATIONS_M along the way the command asks for
+    path_confidence: Array  # (N,) float32, 1 / (1 + expected lateral error / 0.5 m)
+    boundaries_px: Array  # (N, 2, 16) float32, u of the own lane's left and right boundary at LANE_ROWS rows; nan: none
+    boundary_confidence: Array  # (N, 2) float32, mean presence over the rows
+    lead_m: Array  # (N, 20) float32, nearest obstacle by image column, up to LEAD_MAX_M
+    stop_m: Array  # (N,) float32, front bumper to the next line across the lane, up to STOP_MAX_M
+    stop_confidence: Array  # (N,) float32, that a stop line (no yield line) lies within STOP_MAX_M
+    sign_box_px: Array  # (N, 4, 4) float32, left, top, right, bottom
+    sign_class: Array  # (N, 4) int64, row of SIGNS, -1: none
+    sign_confidence: Array  # (N, 4) float32
+    sign_distance_m: Array  # (N, 4) float32, from the camera
+    sign_bearing_rad: Array  # (N, 4) float32, left positive
+    embedding: Array  # (N, 32) float32 in [-1, 1]
+
+
+class Perceiver:
+    """The network frozen for use. Deterministic for a given batch; torch's thread count is the caller's."""
+
+    def __init__(self, model: DriveNet, camera: CameraConfig | None = None) -> None:
+        self.model = frozen(model)
+        self.camera = camera or CameraConfig()
+
+    @staticmethod
+    def load(stem: Path | None = None, camera: CameraConfig | None = None) -> Perceiver:
+        """The trained perceiver at `stem` (default: the shipped one), for a camera of any size and the trained view.
+
+        Raises CheckpointError when the files are missing or odd, or were trained for another kind of view.
+        """
+        source = stem or WEIGHTS
+        tensors, meta = checkpoint.load(source)
+        try:
+            model, trained = DriveNet(ModelConfig(**meta["model"])), CameraConfig(**meta["camera"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{source} does not describe a perception network ({error}); train again") from error
+        checkpoint.restore(model, tensors, source)
+        if camera is not None:
+            _require_same_view(camera, trained, source)
+        return Perceiver(model, camera or trained)
+
+    def perceive(self, camera: Array, command: Array) -> Percept:
+        """Look at frames uint8 (N, H, W, 3) with commands (N, 5), one-hot of Command and metres to the manoeuvre."""
+        height, width = camera.shape[1:3]
+        with torch.inference_mode():
+            outputs = self.model(torch.from_numpy(np.ascontiguousarray(camera)),
+                                 torch.from_numpy(np.ascontiguousarray(command, np.float32)))
+            names = torch.log_softmax(outputs["sign_logits"], 2)
+            present = torch.sigmoid(outputs["boundary_logit"])
+        out = {name: value.numpy() for name, value in outputs.items()}
+        log_names, seen = names.numpy(), present.numpy()
+        name_share = np.exp(log_names)
+        best = name_share.argmax(2)
+        stop_m = (out["stop"] * STOP_MAX_M).clip(0, STOP_MAX_M)
+        is_sign = (best < name_share.shape[2] - 1) & (out["sign_peak"] >= PEAK_SHARE)
+        box_px = out["sign_box"] * np.array([width, height, width, height], np.float32)
+        focal_px = width / 2 / math.tan(math.radians(self.camera.horizontal_fov_deg) / 2)
+        return Percept(
+            path_m=out["path"],
+            path_confidence=1 / (1 + np.exp(out["path_log_error"].clip(-6, 6)) / PATH_ERROR_M),
+            boundaries_px=np.where(seen >= SEEN_SHARE, out["boundary"] * width, np.float32(np.nan)),
+            boundary_confidence=seen.mean(2),
+            lead_m=np.exp(out["lead"].clip(-1, math.log(LEAD_MAX_M))),
+            stop_m=stop_m,
+            stop_confidence=_stop_share(out, stop_m, log_names),
+            sign_box_px=box_px,
+            sign_class=np.where(is_sign, best, NO_SIGN),
+            sign_confidence=np.where(is_sign, out["sign_peak"] * name_share.max(2), np.float32(0)),
+            sign_distance_m=out["sign_distance_m"],
+            sign_bearing_rad=np.arctan((width / 2 - box_px[:, :, [0, 2]].mean(2)) / focal_px),
+            embedding=out["embedding"],
+        )
+
+
+def _stop_share(out: dict[str, Array], stop_m: Array, log_names: Array) -> Array:
+    """How likely a stop line lies ahead (N,): the line from the glance, its kind also from the signs beside it.
+
+    Both kinds of line look alike from afar; a glimpse at a sign as far away as the line settles which it is.
+    """
+    is_beside = np.abs(out["sign_distance_m"] - CAMERA_TO_BUMPER_M - stop_m[:, None]) < np.maximum(
+        4.0, 0.35 * stop_m[:, None])
+    weight = np.where(is_beside & (out["sign_peak"] >= PEAK_SHARE), out["sign_peak"], 0.0)
+    from_signs = (log_names[..., STOP_SIGN] - log_names[..., YIELD_SIGN]).clip(-5, 5)
+    logits = out["stop_logits"]
+    odds = logits[:, Control.STOP] - logits[:, Control.YIELD] + (weight * from_signs).sum(1)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    is_line = 1 - shares[:, Control.NONE] / shares.sum(1)
+    return (is_line / (1 + np.exp(-odds))).astype(np.float32)
+
+
+def _require_same_view(camera: CameraConfig, trained: CameraConfig, source: Path) -> None:
+    """Raise CheckpointError unless both cameras see the same view, whatever their size in pixels."""
+    views = {"aspect": camera.width_px / camera.height_px - trained.width_px / trained.height_px}
+    for name in ("horizontal_fov_deg", "height_m", "forward_m", "pitch_deg"):
+        views[name] = getattr(camera, name) - getattr(trained, name)
+    for name, difference in views.items():
+        if abs(difference) > 0.02:
+            raise CheckpointError(f"{source} was trained for another camera ({name} differs by {difference:.3g}); "
+                                  "use the trained view, or train perception for this camera")
+
+
+DEFAULT_LIMIT_MPS = 50 / 3.6  # in force until a sign was read: the limit in towns of most of the world
+MOVING_MPS = 0.1  # slower is a standstill
+CLEAR_M = -3.0  # a stop line this far behind the bumper is forgotten
+BLIND_M = 3.0  # nearer than this the line slips out of view and only odometry tells
+GIVE_UP = 0.1  # a line or a confidence below this was a mistake
+IN_FORCE_M = 12.0  # a limit is taken as in force this near to its sign: by then it is 10 px wide and read well
+LAST_SEEN_M = 20.0  # a sign that was last seen farther away is not believed to have been passed
+RIGHT_SIDE_M = (0.5, 9.0)  # a sign that binds us stands this far to the right of the camera
+SPEEDS_MPS = np.array([sign.speed_mps or np.nan for sign in SIGNS], np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """What is remembered at one instant, for N cars."""
+
+    limit_mps: Array  # (N,) float32, speed limit in force
+    limit_confidence: Array  # (N,) float32, 0 while it is the default
+    stop_m: Array  # (N,) float32, front bumper to the stop line, down to -3 behind it; STOP_MAX_M: none
+    stop_confidence: Array  # (N,) float32
+    since_stop_m: Array  # (N,) float32, way driven since the last standstill, up to STOP_MAX_M
+
+
+class Tracker:
+    """Memory over time for N cars at once, from percepts and odometry alone. Deterministic.
+
+    One limit sign and one stop line are followed at a time, the nearest. A sign's class is voted on by every look while
+    the car approaches, near looks counting more; its limit comes into force as the car passes.
+    """
+
+    def __init__(self, num_envs: int, dt_s: float) -> None:
+        self.dt_s = dt_s
+        self._limit_mps, self._limit_confidence = np.empty(num_envs), np.empty(num_envs)
+        self._sign_m, self._sign_seen_m = np.empty(num_envs), np.empty(num_envs)  # inf: none is followed
+        self._votes = np.empty((num_envs, len(SIGNS)))
+        self._stop_m, self._stop_confidence = np.empty(num_envs), np.empty(num_envs)  # inf: none is followed
+        self._since_stop_m = np.empty(num_envs)
+        self.reset(np.ones(num_envs, bool))
+
+    def reset(self, mask: Array) -> None:
+        """Forget everything for the cars where `mask` (N,) bool holds."""
+        self._limit_mps[mask], self._limit_confidence[mask] = DEFAULT_LIMIT_MPS, 0.0
+        self._sign_m[mask], self._sign_seen_m[mask], self._votes[mask] = np.inf, np.inf, 0.0
+        self._stop_m[mask], self._stop_confidence[mask] = np.inf, 0.0
+        self._since_stop_m[mask] = STOP_MAX_M
+
+    def update(self, percept: Percept, ego: Array) -> Track:
+        """Take in the percept of this instant and the ego row (N, 5) that starts with the speed [m/s]."""
+        moved_m = ego[:, 0].astype(float) * self.dt_s
+        driven = np.minimum(self._since_stop_m + np.abs(moved_m), STOP_MAX_M)
+        self._since_stop_m = np.where(np.abs(ego[:, 0]) < MOVING_MPS, 0.0, driven)
+        with np.errstate(invalid="ignore"):  # inf - inf: nothing seen and nothing followed compare as unlike
+            self._follow_sign(percept, moved_m)
+            self._follow_line(percept, moved_m)
+        stop_m = np.minimum(self._stop_m, STOP_MAX_M)
+        return Track(*(values.astype(np.float32) for values in (
+            self._limit_mps, self._limit_confidence, stop_m, self._stop_confidence, self._since_stop_m)))
+
+    def _follow_sign(self, percept: Percept, moved_m: Array) -> None:
+        """Dead-reckon the nearest limit sign, let this look vote on its class, and obey it once it is near."""
+        rows = np.arange(len(moved_m))
+        right_m = -percept.sign_distance_m * np.sin(percept.sign_bearing_rad)
+        binds = (right_m > RIGHT_SIDE_M[0]) & (right_m < RIGHT_SIDE_M[1])
+        is_limit = (percept.sign_class != NO_SIGN) & np.isfinite(SPEEDS_MPS)[percept.sign_class] & binds
+        distances = np.where(is_limit, percept.sign_distance_m, np.inf)
+        nearest = distances.argmin(1)
+        seen_m = distances[rows, nearest]
+        expected_m = self._sign_m - moved_m
+        is_same = np.abs(seen_m - expected_m) < np.maximum(5.0, 0.35 * seen_m)
+        is_new = np.isfinite(seen_m) & ~is_same & ((seen_m < expected_m) | (expected_m < 0))
+        self._votes[is_new] = 0.0
+        takes = is_same | is_new
+        self._sign_m = np.where(is_new, seen_m, np.where(is_same, 0.5 * (seen_m + expected_m), expected_m))
+        self._sign_seen_m = np.where(takes, seen_m, self._sign_seen_m)
+        weight = percept.sign_confidence[rows, nearest] ** 2 / np.maximum(seen_m, 4.0) ** 2
+        self._votes[rows[takes], percept.sign_class[rows, nearest][takes]] += weight[takes]
+        total = self._votes.sum(1)
+        obeys = (self._sign_m < IN_FORCE_M) & (self._sign_seen_m < LAST_SEEN_M) & (total > 0)
+        self._limit_mps = np.where(obeys, SPEEDS_MPS[self._votes.argmax(1)], self._limit_mps)
+        self._limit_confidence = np.where(obeys, self._votes.max(1) / np.maximum(total, 1e-9), self._limit_confidence)
+        is_passed = self._sign_m < CLEAR_M
+        self._sign_m[is_passed], self._votes[is_passed] = np.inf, 0.0
+
+    def _follow_line(self, percept: Percept, moved_m: Array) -> None:
+        """Dead-reckon the stop line and correct it by what is seen, until it slips out of view and is passed."""
+        seen_m, share = _stop_line_seen(percept)
+        expected_m = self._stop_m - moved_m
+        is_known = np.isfinite(expected_m)
+        is_blind = is_known & (expected_m < BLIND_M)
+        is_near = np.abs(seen_m - expected_m) < np.maximum(4.0, 0.4 * seen_m)
+        corrects = is_known & ~is_blind & is_near
+        begins = np.isfinite(seen_m) & ~is_blind & ~corrects & (~is_known | (seen_m < expected_m))
+        gain = np.where(seen_m < 12.0, 0.4, 0.25)  # far looks are worse
+        self._stop_m = np.where(begins, seen_m, expected_m)
+        self._stop_m[corrects] += (gain * (seen_m - expected_m))[corrects]
+        kept = np.where(is_blind, self._stop_confidence, 0.8 * self._stop_confidence)
+        believed = self._stop_confidence + 0.4 * (share - self._stop_confidence)
+        self._stop_confidence = np.where(corrects, believed, np.where(begins, 0.4 * share, kept))
+        is_over = (self._stop_m < CLEAR_M) | (self._stop_confidence < GIVE_UP)
+        self._stop_m[is_over], self._stop_confidence[is_over] = np.inf, 0.0
+
+
+def _stop_line_seen(percept: Percept) -> tuple[Array, Array]:
+    """Front bumper to the stop line (N,) [m], inf if none is seen, and how sure: from the line, else from its sign."""
+    is_sign = (percept.sign_class == STOP_SIGN) & (percept.sign_confidence > 0.5)
+    sign_m = np.where(is_sign, percept.sign_distance_m, np.inf).min(1) - CAMERA_TO_BUMPER_M
+    sign_share = np.where(is_sign, percept.sign_confidence, 0.0).max(1)
+    is_line = percept.stop_confidence > SEEN_SHARE
+    seen_m = np.where(is_line, percept.stop_m, np.where(sign_m < STOP_MAX_M, sign_m, np.inf))
+    return seen_m, np.where(is_line, np.maximum(percept.stop_confidence, sign_share), sign_share)

@@ -1,0 +1,203 @@
+"""`nanodrive perceive`: the shipped network on images, folders or videos -> overlays and one JSON file.
+
+A picture of another shape than the trained view is cut to it around the middle. Nothing is trained and no truth is
+known here; figures come from metrics.py.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from rich.progress import track
+from tyro.conf import Positional
+
+from envs.config import CameraConfig, require
+from envs.geometry import Array
+from envs.labels import LANE_ROWS
+from envs.render.camera import pose_of, project_points
+from envs.roads.network import Command
+from envs.signs import SIGNS
+from envs.state import VehicleState
+from perception.checkpoint import replace_file
+from perception.perceiver import NO_SIGN, Perceiver, Percept
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
+VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
+SHOWN_WIDTH_PX = 960
+PATH_RGB, BOUNDARY_RGB, STOP_RGB = (60, 220, 90), (255, 190, 40), (255, 70, 70)
+SIGN_RGB, LEAD_RGB = (255, 60, 160), (80, 170, 255)
+
+
+class InputError(ValueError):
+    """A picture or video that cannot be read; the message is one sentence that names the file and the way out."""
+
+
+@dataclass(frozen=True)
+class PerceiveConfig:
+    """Settings of `nanodrive perceive`."""
+
+    paths: Positional[tuple[Path, ...]] = ()
+    """images, folders of images, or videos"""
+    out: Path = Path("runs/perceive")
+    """folder of the overlays and of percepts.json"""
+    weights: Path | None = None
+    """checkpoint without its ending; default: the shipped one"""
+    command: str = "follow"
+    """what the navigation asks for: follow, left, right or straight"""
+    manoeuvre_m: float = 60.0
+    """distance to that manoeuvre [m], 0 to 60"""
+
+    def __post_init__(self) -> None:
+        names = [command.name.lower() for command in Command]
+        require(self.command in names, f"command is {self.command}; give one of {', '.join(names)}")
+        require(0 <= self.manoeuvre_m <= 60, f"manoeuvre_m is {self.manoeuvre_m}; give 0 to 60")
+
+
+def run(config: PerceiveConfig) -> dict[str, Any]:
+    """Overlays of every frame into `out`, and percepts.json; returns the counts and where they lie.
+
+    Raises InputError for a path that cannot be read and CheckpointError for weights that cannot.
+    """
+    started = time.monotonic()
+    sources = [source for path in config.paths for source in _sources(path)]
+    if not sources:
+        raise InputError("no picture was named; give images, folders of images or videos")
+    perceiver = Perceiver.load(config.weights)
+    command = np.append(np.eye(4)[Command[config.command.upper()]], config.manoeuvre_m).astype(np.float32)[None]
+    config.out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for source in track(sources, "perceive", disable=len(sources) < 2):
+        overlays = []
+        for image in _frames(source):
+            view = cut_to_view(image, perceiver.camera)
+            percept = perceiver.perceive(view[None], command)
+            overlays.append(overlay(view, percept, 0, perceiver.camera))
+            rows.append({"file": str(source), "frame": len(overlays) - 1} | plain(percept, 0))
+        _write(config.out, source, overlays)
+    replace_file(config.out / "percepts.json", json.dumps(rows, indent=1).encode())
+    return {"out": str(config.out), "files": len(sources), "frames": len(rows),
+            "duration_s": round(time.monotonic() - started, 1)}
+
+
+def plain(percept: Percept, row: int) -> dict[str, Any]:
+    """One row of a percept as JSON data; nan becomes null, the embedding is left out, absent signs too."""
+    found = percept.sign_class[row] != NO_SIGN
+    signs = [{"name": SIGNS[percept.sign_class[row, k]].name, "box_px": _rounded(percept.sign_box_px[row, k]),
+              "distance_m": _rounded(percept.sign_distance_m[row, k]),
+              "confidence": _rounded(percept.sign_confidence[row, k])} for k in np.flatnonzero(found)]
+    fields = ("path_m", "path_confidence", "boundaries_px", "boundary_confidence", "lead_m", "stop_m",
+              "stop_confidence")
+    return {name: _rounded(getattr(percept, name)[row]) for name in fields} | {"signs": signs}
+
+
+def _rounded(values: Any) -> Any:
+    """Numbers to three decimals, nan as None, nested as they were."""
+    if np.ndim(values) > 0:
+        return [_rounded(value) for value in values]
+    return None if np.isnan(values) else round(float(values), 3)
+
+
+def cut_to_view(image: Array, camera: CameraConfig) -> Array:
+    """The largest middle part of an image (H, W, 3) that has the camera's shape."""
+    height, width = image.shape[:2]
+    wanted = camera.width_px / camera.height_px
+    cut_height, cut_width = min(height, round(width / wanted)), min(width, round(height * wanted))
+    top, left = (height - cut_height) // 2, (width - cut_width) // 2
+    return np.ascontiguousarray(image[top:top + cut_height, left:left + cut_width])
+
+
+def overlay(image: Array, percept: Percept, row: int, camera: CameraConfig) -> Array:
+    """The image enlarged to SHOWN_WIDTH_PX with path, boundaries, signs, lead distances and stop line drawn in."""
+    scale = SHOWN_WIDTH_PX / image.shape[1]
+    shown = cv2.resize(image, (SHOWN_WIDTH_PX, round(image.shape[0] * scale)), interpolation=cv2.INTER_CUBIC)
+    view = replace(camera, width_px=shown.shape[1], height_px=shown.shape[0])
+    _draw_path(shown, percept.path_m[row], view)
+    rows = view.height_px * (0.5 + 0.5 * (np.arange(LANE_ROWS) + 1) / LANE_ROWS) - 0.5
+    for side in percept.boundaries_px[row]:
+        for u, v in zip(side * scale, rows, strict=True):
+            if np.isfinite(u):
+                cv2.circle(shown, (round(float(u)), round(float(v))), 4, BOUNDARY_RGB, -1, cv2.LINE_AA)
+    for k in np.flatnonzero(percept.sign_class[row] != NO_SIGN):
+        left, top, right, bottom = (round(float(x * scale)) for x in percept.sign_box_px[row, k])
+        cv2.rectangle(shown, (left, top), (right, bottom), SIGN_RGB, 2)
+        _text(shown, f"{SIGNS[percept.sign_class[row, k]].name} {percept.sign_confidence[row, k]:.2f} "
+                     f"{percept.sign_distance_m[row, k]:.0f} m", (left - 40, top - 8), SIGN_RGB)
+    _draw_lead(shown, percept.lead_m[row])
+    if percept.stop_confidence[row] > 0.5:
+        _text(shown, f"stop line {percept.stop_m[row]:.1f} m ({percept.stop_confidence[row]:.2f})", (12, 28), STOP_RGB)
+    return shown
+
+
+def _draw_path(shown: Array, path_m: Array, view: CameraConfig) -> None:
+    points = np.concatenate([path_m, np.zeros((len(path_m), 1))], axis=1)
+    pixels = project_points(view, pose_of(view, VehicleState(0.0, 0.0, 0.0)), points)
+    drawn = pixels[np.isfinite(pixels[:, 0]), :2].clip(-5000, 5000).round().astype(np.int32)
+    cv2.polylines(shown, [drawn[:, None]], False, PATH_RGB, 3, cv2.LINE_AA)
+    for u, v in drawn:
+        cv2.circle(shown, (int(u), int(v)), 5, PATH_RGB, -1, cv2.LINE_AA)
+
+
+def _draw_lead(shown: Array, lead_m: Array) -> None:
+    """A bar per column along the lower edge, the longer the nearer, with its metres."""
+    edges = np.linspace(0, shown.shape[1], len(lead_m) + 1).round().astype(int)
+    for left, right, metres in zip(edges[:-1], edges[1:], lead_m, strict=True):
+        top = shown.shape[0] - int(np.clip(240 / max(metres, 1.0), 2, 60))
+        cv2.rectangle(shown, (int(left) + 2, top), (int(right) - 2, shown.shape[0]), LEAD_RGB, -1)
+        at = (int(left) + 8, shown.shape[0] - 4)
+        cv2.putText(shown, f"{metres:.0f}", at, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0))
+
+
+def _text(shown: Array, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    at = (max(at[0], 2), max(at[1], 14))
+    cv2.putText(shown, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(shown, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, 1, cv2.LINE_AA)
+
+
+def _sources(path: Path) -> list[Path]:
+    """The pictures and videos a path stands for; raises InputError."""
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES + VIDEOS)
+        if not found:
+            raise InputError(f"{path} holds no image or video; give a folder with .png, .jpg or .mp4 files")
+        return found
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give an image, a folder of images or a video")
+    return [path]
+
+
+def _frames(source: Path) -> Iterator[Array]:
+    """The RGB frames (H, W, 3) of an image or a video; raises InputError."""
+    if source.suffix.lower() not in VIDEOS:
+        image = cv2.imread(str(source), cv2.IMREAD_COLOR_RGB)
+        if image is None:
+            raise InputError(f"{source} is no readable image; give a .png or .jpg file")
+        yield image
+        return
+    try:
+        with av.open(str(source)) as container:
+            for frame in container.decode(video=0):
+                yield frame.to_ndarray(format="rgb24")
+    except (av.FFmpegError, IndexError) as error:
+        raise InputError(f"{source} is no readable video ({error}); give an .mp4 file") from error
+
+
+def _write(folder: Path, source: Path, overlays: list[Array]) -> None:
+    """The overlay of a picture as PNG, those of a video as H.264 MP4 at 10 frames a second."""
+    if source.suffix.lower() not in VIDEOS:
+        cv2.imwrite(str(folder / f"{source.stem}.png"), overlays[0][..., ::-1])
+        return
+    height, width = (size // 2 * 2 for size in overlays[0].shape[:2])
+    with av.open(str(folder / f"{source.stem}.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for image in overlays:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image[:height, :width], format="rgb24")))
+        container.mux(stream.encode())

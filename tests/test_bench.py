@@ -1,0 +1,40 @@
+"""The stop-watch: medians, spread and units are right. (All stages are timed in test_commands.)"""
+
+import time
+
+import pytest
+
+from agents import bench
+from agents.bench import BenchConfig, measure
+from envs.config import ConfigError
+
+
+def test_sleeping_takes_time_but_no_processor():
+    timing = measure(lambda: time.sleep(0.005), calls=5)
+    assert 5.0 <= timing.p10_ms <= timing.median_ms <= timing.p90_ms and timing.calls == 5
+    assert timing.cpu_ms < 0.5 * timing.median_ms
+    assert timing.peak_memory_mib > 20
+
+
+def test_units_share_a_call():
+    timing = measure(lambda: time.sleep(0.016), calls=3, units=8)
+    assert timing.median_ms >= 2.0 and timing.p10_ms < 16.0
+
+
+def test_the_first_call_is_left_out():
+    waits = iter([0.2, 0.0, 0.0, 0.0])
+    assert measure(lambda: time.sleep(next(waits)), calls=3).p90_ms < 200.0
+
+
+def test_items_come_round_and_round():
+    seen = []
+    work = bench._each([1, 2, 3], seen.append)
+    for _ in range(5):
+        work()
+    assert seen == [1, 2, 3, 1, 2]
+
+
+@pytest.mark.parametrize(("settings", "said"), [({"calls": 2}, "calls is 2"), ({"threads": 0}, "threads is 0")])
+def test_settings_out_of_range(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        BenchConfig(**settings)

@@ -1,0 +1,153 @@
+"""Frames from disk: checked, of the right towns; targets that say what the labels say; pixels varied, labels not."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from envs.config import CameraConfig
+from perception import dataset, generate
+from perception.dataset import NO_NAME, Look
+from perception.generate import DatasetError, GenerateConfig
+from perception.model import NUM_SIGNS, find_peaks, glance_of
+
+CAMERA = CameraConfig()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frames") / "data"
+    generate.run(GenerateConfig(out=folder, train_frames=6, val_frames=2, frames_per_town=2, shard_frames=4, workers=1,
+                                renderer="none", camera=CameraConfig(width_px=64, height_px=32)))
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A copy that a test may damage."""
+    copy = tmp_path / "data"
+    copy.mkdir()
+    for path in made.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    return copy
+
+
+def test_frames_come_back_in_order(folder):
+    frames = dataset.read(folder, "train")
+    assert len(frames) == 6 and frames.rgb.shape == (6, 32, 64, 3) and frames.camera.width_px == 64
+    config = GenerateConfig(out=folder, train_frames=6, val_frames=2, frames_per_town=2, shard_frames=4, workers=1,
+                            renderer="none", camera=frames.camera)
+    parts = [generate.make_shard(config, shard) for shard in generate.plan(config) if shard.split == "train"]
+    for name, values in frames.labels.items():
+        np.testing.assert_array_equal(values, np.concatenate([part[name] for part in parts]))
+
+
+def relabel(folder, change):
+    """Change the card of a data set."""
+    card = json.loads((folder / "dataset.json").read_text())
+    change(card)
+    (folder / "dataset.json").write_text(json.dumps(card))
+
+
+def cut(folder):
+    path = folder / "train-000.npz"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+DAMAGE = {
+    "cut shard": (cut, "cut or altered"),
+    "missing shard": (lambda folder: (folder / "train-001.npz").unlink(), "missing"),
+    "missing card": (lambda folder: (folder / "dataset.json").unlink(), "missing"),
+    "val towns called train": (lambda folder: relabel(folder, lambda card: card["shards"]["val-000.npz"].update(
+        split="train")), "town"),
+    "no train shards": (lambda folder: relabel(folder, lambda card: card["shards"].pop("train-000.npz")
+                                               and card["shards"].pop("train-001.npz")), "no train frames"),
+    "wrong count": (lambda folder: relabel(folder, lambda card: card["shards"]["train-000.npz"].update(frames=3)),
+                    "odd array"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_refused_in_one_sentence(folder, damage):
+    hurt, words = DAMAGE[damage]
+    hurt(folder)
+    with pytest.raises(DatasetError, match=words) as caught:
+        dataset.read(folder, "train")
+    assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+
+
+def labels(boxes, classes, distances):
+    """One frame's labels with the given signs."""
+    pad = 8 - len(boxes)
+    return {
+        "command": np.array([[1, 0, 0, 0, 60]], np.float32), "path_m": np.zeros((1, 12, 2), np.float32),
+        "boundaries_px": np.array([[[160.0] * 16, [np.nan] * 16]], np.float32),
+        "sign_box_px": np.array([[*boxes, *[[0] * 4] * pad]], np.float32),
+        "sign_class": np.array([[*classes, *[-1] * pad]]), "stop_kind": np.array([1]),
+        "sign_distance_m": np.array([[*distances, *[0] * pad]], np.float32), "speed_limit_mps": np.zeros(1),
+        "lead_m": np.full((1, 20), 0.01, np.float32), "stop_m": np.array([np.inf], np.float32),
+    }
+
+
+def test_targets_of_signs_decode_to_the_labels():
+    """A sign head that said exactly its target would give back boxes and distances to a hundredth of a pixel."""
+    boxes = [[200.0, 60.0, 214.0, 74.0], [30.0, 50.0, 36.0, 56.0]]
+    targets = dataset.targets(labels(boxes, [2, 5], [9.0, 21.0]), np.arange(1), CAMERA)
+    assert targets["sign_centre"].sum() == 2
+    heat = torch.logit(targets["sign_heat"].clamp(1e-4, 1 - 1e-4)) + 9 * targets["sign_centre"]
+    peaks = find_peaks(torch.cat([heat[:, None], targets["sign_values"]], 1))
+    found = peaks["sign_box"][0, :2] * torch.tensor([320.0, 160.0, 320.0, 160.0])
+    order = found[:, 0].argsort(descending=True)
+    torch.testing.assert_close(found[order], torch.tensor(boxes), atol=0.01, rtol=0)
+    torch.testing.assert_close(peaks["sign_distance_m"][0, :2][order], torch.tensor([9.0, 21.0]))
+
+
+def test_targets_mark_what_is_absent():
+    targets = dataset.targets(labels([], [], []), np.arange(1), CAMERA)
+    assert targets["boundary_seen"][0].tolist() == [[1.0] * 16, [0.0] * 16]
+    assert torch.isfinite(targets["boundary"]).all() and targets["boundary"][0, 0, 0] == 0.5
+    assert targets["stop_kind"][0] == 0, "a line beyond the horizon of 40 m is none"
+    assert targets["sign_centre"].sum() == 0 and targets["sign_heat"].sum() == 0
+    assert targets["lead"].min() == pytest.approx(np.log(0.5))
+
+
+def test_names_of_boxes():
+    truth, row = torch.tensor([[[0.1, 0.1, 0.2, 0.2], [0, 0, 0, 0]]]), torch.tensor([[3, -1]])
+    boxes = torch.tensor([[[0.1, 0.1, 0.2, 0.2], [0.5, 0.5, 0.6, 0.6], [0.1, 0.1, 0.3, 0.15]]])
+    assert dataset.names_of(boxes, truth, row).tolist() == [[3, NO_NAME, -1]]
+
+
+def test_overlap_of_boxes_by_hand():
+    a, b = torch.tensor([0.0, 0.0, 2.0, 2.0]), torch.tensor([1.0, 1.0, 3.0, 3.0])
+    assert dataset.iou(a, b) == pytest.approx(1 / 7) and dataset.iou(a, a) == 1 and dataset.iou(a, b + 5) == 0
+
+
+def test_jitter_stays_near():
+    box = torch.tensor([[[0.4, 0.4, 0.5, 0.5]]]).expand(500, 1, 4)
+    moved = dataset.jittered(box, np.random.default_rng(0))
+    overlap = dataset.iou(moved, box)
+    assert overlap.min() > 0.35 and overlap.std() > 0.05
+
+
+def test_look_varies_frames_apart_but_a_frames_crops_alike():
+    rng = np.random.default_rng(0)
+    look = replace(Look.draw(64, rng), noise=torch.zeros(64), is_blurred=torch.zeros(64, dtype=torch.bool))
+    glance, crops = torch.ones(64, 3, 8, 8), torch.ones(64, NUM_SIGNS, 3, 4, 4)
+    seen, near = look.applied(glance, rng), look.applied(crops, rng)
+    assert seen[:, 0].mean((1, 2)).std() > 0.2
+    torch.testing.assert_close(seen[:, :, 0, 0], near[:, 2, :, 0, 0])
+
+
+def test_look_is_the_same_for_the_same_generator():
+    pixels = torch.rand(4, 3, 8, 8)
+    first, again = (Look.draw(4, rng).applied(pixels, rng) for rng in (np.random.default_rng(5) for _ in range(2)))
+    assert torch.equal(first, again)
+
+
+def test_glance_is_the_area_mean():
+    image = np.random.default_rng(0).integers(0, 256, (2, 160, 320, 3), np.uint8)
+    mean = image.reshape(2, 80, 2, 160, 2, 3).astype(np.float64).mean((2, 4))
+    glance = glance_of(torch.from_numpy(image)).double().permute(0, 2, 3, 1) * 60 + 118
+    torch.testing.assert_close(glance, torch.from_numpy(mean), atol=1e-4, rtol=0)

@@ -1,0 +1,117 @@
+"""Frames for perception: real pictures of train towns, the same every time, an interrupted run goes on."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from envs.config import CameraConfig, ConfigError
+from envs.geometry import world_from_ego
+from envs.roads.procedural import build_town
+from perception import generate
+from perception.generate import FIELDS, DatasetError, GenerateConfig, Shard, make_shard, plan, random_state
+from scenarios.spec import SPLITS
+
+SMALL = GenerateConfig(train_frames=10, val_frames=4, frames_per_town=2, shard_frames=4, workers=1, renderer="none",
+                       camera=CameraConfig(width_px=64, height_px=32))
+
+
+@pytest.fixture
+def config(tmp_path):
+    return replace(SMALL, out=tmp_path / "frames")
+
+
+def test_plan_covers_every_frame_once():
+    shards = plan(replace(SMALL, train_frames=10, shard_frames=4))
+    assert [(s.split, s.index, s.frames) for s in shards] == [
+        ("train", 0, 4), ("train", 1, 4), ("train", 2, 2), ("val", 0, 4)]
+
+
+def test_rendered_shard_is_the_same_every_time_and_not_black():
+    config = replace(SMALL, renderer="bullet")
+    first, again = (make_shard(config, Shard("train", 0, 3)) for _ in range(2))
+    for name in ("rgb", *FIELDS):
+        assert first[name].tobytes() == again[name].tobytes(), name
+        if name != "rgb":
+            assert first[name].shape == (3, *FIELDS[name][0]) and first[name].dtype == FIELDS[name][1], name
+    assert first["rgb"].shape == (3, 32, 64, 3) and first["rgb"].std() > 20
+    assert first["rgb"][:, :8].mean() > first["rgb"][:, -8:].mean(), "the sky is brighter than the road"
+    assert np.abs(first["rgb"][0].astype(int) - first["rgb"][2]).mean() > 5, "frames differ"
+
+
+def test_shards_share_no_town():
+    towns = [set(make_shard(SMALL, shard)["town_seed"].tolist()) for shard in plan(SMALL)]
+    assert all(not a & b for i, a in enumerate(towns) for b in towns[:i])
+    assert all(town in SPLITS[shard.split] for shard, found in zip(plan(SMALL), towns, strict=True) for town in found)
+
+
+def test_run_goes_on_where_it_was_interrupted(config):
+    whole = generate.run(config)
+    assert whole["made_frames"] == 14
+    before = {path.name: path.read_bytes() for path in config.out.glob("*.npz")}
+    assert len(before) == 4
+    (config.out / "train-001.npz").write_bytes(b"cut")
+    (config.out / "val-000.npz").unlink()
+    assert generate.run(config)["made_frames"] == 8, "only the cut and the missing shard are made again"
+    assert {path.name: path.read_bytes() for path in config.out.glob("*.npz")} == before
+    assert generate.run(config)["made_frames"] == 0
+
+
+def test_other_settings_do_not_mix(config):
+    generate.run(config)
+    with pytest.raises(DatasetError, match="other settings"):
+        generate.run(replace(config, seed=1))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 0, "settings": {}, "shards": {}}'])
+def test_damaged_card_is_refused_in_one_sentence(config, text):
+    config.out.mkdir()
+    (config.out / "dataset.json").write_text(text)
+    with pytest.raises(DatasetError) as caught:
+        generate.run(config)
+    assert "dataset.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [{"train_frames": 0}, {"workers": 0}, {"renderer": "crayons"}, {"seed": -1},
+                                    {"val_frames": 2000, "frames_per_town": 1}])
+def test_bad_settings_are_refused(change):
+    with pytest.raises(ConfigError) as caught:
+        replace(SMALL, **change)
+    assert str(next(iter(change.values()))) in str(caught.value)
+
+
+def test_poses_are_where_there_is_something_to_learn():
+    """200 poses in 4 towns: off the middle by 0.6 m, askew by 6 deg, and many before a line or a sign."""
+    lateral, turned, near = [], [], []
+    for town in (build_town(seed) for seed in range(4)):
+        for k in range(50):
+            state = random_state(town, np.random.default_rng([town.seed, k]))
+            station, left = state.route.locate(state.ego.x_m, state.ego.y_m)
+            lateral.append(left)
+            turned.append(np.degrees(state.ego.yaw_rad - np.interp(station, state.route.station_m,
+                                                                   state.route.heading_rad)))
+            assert station <= state.route.length_m - 30.0
+            lines = np.array([line for line, _ in state.route.stops])
+            near.append(bool(((lines - station > 0) & (lines - station < 37)).any()))
+    assert np.max(np.abs(lateral)) <= 1.6 and np.std(lateral) == pytest.approx(0.6, abs=0.12)
+    assert np.std(turned) == pytest.approx(6.0, abs=1.2)
+    assert np.mean(near) > 0.25
+
+
+def test_path_label_is_the_route_ahead():
+    """The labels in a shard, put back into the world, lie on a lane of their town."""
+    shard = make_shard(SMALL, Shard("train", 0, 4))
+    for pose, path, seed in zip(shard["pose"], shard["path_m"], shard["town_seed"], strict=True):
+        network = build_town(int(seed)).network
+        centres = np.concatenate([lane.centre_m for lane in network.lanes])
+        world = world_from_ego(pose, path)
+        gaps = np.sqrt(((world[:, None] - centres[None]) ** 2).sum(-1)).min(1)
+        assert gaps.max() < 1.1  # centre points are at most 2 m apart
+
+
+def test_card_tells_what_is_there(config):
+    generate.run(config)
+    card = json.loads((config.out / "dataset.json").read_text())
+    assert sum(entry["frames"] for entry in card["shards"].values()) == 14
+    assert card["settings"]["camera"]["width_px"] == 64 and len(card["shards"]["val-000.npz"]["sha256"]) == 64

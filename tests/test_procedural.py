@@ -1,0 +1,237 @@
+"""Towns from seeds: 500 of them are connected, free of overlaps and continuous; their limits, controls and scenery."""
+
+import hashlib
+import itertools
+import math
+import time
+from collections import Counter
+
+import networkx
+import numpy as np
+import pytest
+import shapely
+
+from envs.geometry import wrap_angle
+from envs.roads.network import SHOULDER_M, Control, RoadNetwork
+from envs.roads.procedural import KMH, SMALLEST_TOWN_M, build_network, build_town
+from envs.roads.roadside import CLEARANCE_M, MOST_PROPS
+from envs.state import PropKind, Town
+
+NUM_TOWNS = 500
+
+
+@pytest.fixture(scope="module")
+def networks() -> list[RoadNetwork]:
+    return [build_network(seed) for seed in range(NUM_TOWNS)]
+
+
+@pytest.fixture(scope="module")
+def towns() -> list[Town]:
+    return [build_town(seed) for seed in range(0, 40)]
+
+
+def digest(network: RoadNetwork) -> str:
+    """SHA-256 over everything that makes a network."""
+    total = hashlib.sha256()
+    for lane in network.lanes:
+        total.update(lane.centre_m.tobytes())
+        total.update(repr((lane.width_m, lane.speed_limit_mps, lane.left, lane.right, lane.successors, lane.surface,
+                           lane.junction, lane.turn, lane.control, lane.opposite)).encode())
+    for surface in network.surfaces:
+        total.update(surface.outline_m.tobytes() + repr((surface.piece, surface.junction)).encode())
+    return total.hexdigest()
+
+
+def touching_surfaces(network: RoadNetwork) -> dict[tuple[int, int], float]:
+    """The area [m2] that two surfaces share, for every pair that shares as much as a point."""
+    areas = np.array([shapely.Polygon(surface.outline_m) for surface in network.surfaces])
+    first, second = shapely.STRtree(areas).query(areas, predicate="intersects")
+    first, second = first[first < second], second[first < second]
+    shared = shapely.area(shapely.intersection(areas[first], areas[second]))
+    return dict(zip(zip(first.tolist(), second.tolist(), strict=True), shared.tolist(), strict=True))
+
+
+def adjacent_surfaces(network: RoadNetwork) -> set[tuple[int, int]]:
+    """Pairs of surfaces that a lane joins: neighbouring pieces of a road, and a junction with the ends of its arms."""
+    num_pieces = sum(surface.junction is None for surface in network.surfaces)
+    starts = [*sorted({lane.surface for lane in network.lanes if lane.junction is None}), num_pieces]
+    last = {begin: after - 1 for begin, after in itertools.pairwise(starts)}
+    pairs = {(k, k + 1) for k in range(num_pieces - 1) if k + 1 not in last}
+    for junction in network.junctions:
+        own = network.lanes[junction.turns[0]].surface
+        for lane in junction.outgoing:
+            begin = network.lanes[lane].surface
+            pairs |= {(begin, own), (last[begin], own)}
+    return pairs
+
+
+def test_no_two_roads_overlap_and_only_neighbours_touch(networks):
+    for seed, network in enumerate(networks):
+        touching = touching_surfaces(network)
+        assert max(touching.values()) < 1e-4, f"seed {seed}"
+        assert set(touching) <= adjacent_surfaces(network), f"seed {seed}"
+
+
+def test_every_lane_continues_without_gap_or_kink(networks):
+    """Generated towns have no dead ends at all, so every lane has a successor."""
+    for seed, network in enumerate(networks):
+        pairs = [(lane, network.lanes[after]) for lane in network.lanes for after in lane.successors]
+        assert {lane.id for lane, _ in pairs} == set(range(len(network.lanes))), f"seed {seed}"
+        gap = np.hypot(*np.array([a.centre_m[-1] - b.centre_m[0] for a, b in pairs]).T)
+        last = np.array([a.centre_m[-1] - a.centre_m[-2] for a, _ in pairs])
+        first = np.array([b.centre_m[1] - b.centre_m[0] for _, b in pairs])
+        kink = wrap_angle(np.arctan2(*last.T) - np.arctan2(*first.T))
+        assert gap.max() < 0.01, f"seed {seed}"
+        assert np.abs(kink).max() < 0.06, f"seed {seed}"  # half a chord of the sharpest turn lane
+
+
+def test_towns_are_connected_and_long_enough(networks):
+    for seed, network in enumerate(networks):
+        assert networkx.is_strongly_connected(network.graph), f"seed {seed}"
+        assert network.road_length_m >= SMALLEST_TOWN_M, f"seed {seed}"
+        assert 4 <= len(network.junctions) <= 9, f"seed {seed}"
+
+
+def test_no_two_towns_are_alike(networks):
+    assert len({digest(network) for network in networks}) == NUM_TOWNS
+
+
+def test_a_seed_is_a_town_whatever_was_built_before(networks):
+    for seed in (0, 17, 499):
+        assert digest(build_network(seed)) == digest(networks[seed])
+
+
+def test_ids_are_positions_and_junctions_know_their_lanes(networks):
+    for network in networks[:100]:
+        assert [lane.id for lane in network.lanes] == list(range(len(network.lanes)))
+        assert [junction.id for junction in network.junctions] == list(range(len(network.junctions)))
+        for junction in network.junctions:
+            assert {after for lane in junction.incoming for after in network.lanes[lane].successors} == set(
+                junction.turns)
+            assert {after for lane in junction.turns for after in network.lanes[lane].successors} == set(
+                junction.outgoing)
+            assert {network.lanes[lane].junction for lane in junction.turns} == {junction.id}
+            assert {network.surfaces[network.lanes[lane].surface].junction for lane in junction.turns} == {junction.id}
+
+
+def test_centre_points_are_at_most_two_metres_apart(networks):
+    for network in networks[:100]:
+        assert max(np.hypot(*np.diff(lane.centre_m, axis=0).T).max() for lane in network.lanes) <= 2.0 + 1e-9
+
+
+def test_turn_lanes_bend_to_the_side_they_name(networks):
+    """A left turn ends about 90 degrees to the left, none tighter than a saloon's turning circle of 5.5 m."""
+    expected = {"LEFT": math.pi / 2, "STRAIGHT": 0.0, "RIGHT": -math.pi / 2}
+    for network in networks[:100]:
+        for lane in network.lanes:
+            if lane.junction is None:
+                continue
+            step = np.diff(lane.centre_m, axis=0)
+            course = np.unwrap(np.arctan2(step[:, 1], step[:, 0]))
+            assert course[-1] - course[0] == pytest.approx(expected[lane.turn.name], abs=0.15)
+            length = np.hypot(*step.T)
+            if len(course) > 2 and abs(course[-1] - course[0]) > 0.5:
+                assert (length[1:] / np.abs(np.diff(course))).min() > 5.5
+
+
+def sharpest_radius_m(lane) -> float:
+    """Of a lane's centre, from the turn between chords of about 8 m."""
+    thin = lane.centre_m[:: max(1, round(8.0 / (lane.length_m / (len(lane.centre_m) - 1))))]
+    step = np.diff(thin, axis=0)
+    turned = np.abs(wrap_angle(np.diff(np.arctan2(step[:, 1], step[:, 0]))))
+    length = np.hypot(*step.T)
+    return float((((length[1:] + length[:-1]) / 2) / np.maximum(turned, 1e-9)).min())
+
+
+def test_fast_roads_are_long_and_wide_in_their_bends(networks):
+    smallest = {100: 140.0, 70: 74.0, 50: 20.0, 30: 12.0}  # design radius less half a lane and what chords blur
+    metres: Counter[int] = Counter()
+    for network in networks[:150]:
+        for lane in network.lanes:
+            if lane.junction is None:
+                kmh = round(lane.speed_limit_mps / KMH)
+                metres[kmh] += lane.length_m
+                assert sharpest_radius_m(lane) >= smallest[kmh]
+                assert lane.length_m >= {100: 145.0, 70: 105.0, 50: 55.0, 30: 0.0}[kmh]
+                assert network.lanes[lane.opposite].speed_limit_mps == lane.speed_limit_mps
+            else:
+                assert lane.speed_limit_mps <= 50 * KMH + 1e-9
+    share = {kmh: length / metres.total() for kmh, length in metres.items()}
+    assert set(share) == {30, 50, 70, 100}
+    assert share[50] == max(share.values()) and min(share.values()) > 0.02
+
+
+def test_minor_arms_give_way_and_a_main_road_leads_through(networks):
+    kinds: Counter[Control] = Counter()
+    for network in networks[:150]:
+        for junction in network.junctions:
+            controls = [network.lanes[lane].control for lane in junction.incoming]
+            assert controls.count(Control.NONE) == 2
+            bound = {control for control in controls if control != Control.NONE}
+            assert len(bound) == 1
+            kinds.update(bound)
+        assert all(lane.control == Control.NONE for lane in network.lanes if lane.junction is not None)
+    assert 0.4 < kinds[Control.STOP] / kinds.total() < 0.6
+
+
+def test_scenery_keeps_clear_of_roads_and_of_itself(towns):
+    for town in towns:
+        props = town.props
+        half = props.size_m[:, None, :2] / 2 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+        cos, sin = np.cos(props.pose[:, 2:]), np.sin(props.pose[:, 2:])
+        corners = np.stack([props.pose[:, :1] + cos * half[..., 0] - sin * half[..., 1],
+                            props.pose[:, 1:2] + sin * half[..., 0] + cos * half[..., 1]], axis=-1)
+        boxes = shapely.polygons(corners)
+        paved = shapely.union_all([shapely.Polygon(surface.outline_m) for surface in town.network.surfaces])
+        assert shapely.distance(paved, boxes).min() >= CLEARANCE_M - 0.1, f"seed {town.seed}"
+        tree = shapely.STRtree(boxes)
+        first, second = tree.query(boxes, predicate="intersects")
+        assert (first == second).all(), f"seed {town.seed}"
+
+
+def test_scenery_is_neither_bare_nor_crowded(towns):
+    counts = np.array([len(town.props.kind) for town in towns])
+    houses = np.array([np.mean(town.props.kind == PropKind.BUILDING) for town in towns])
+    assert counts.min() >= 40 and counts.max() <= MOST_PROPS and 70 <= np.median(counts) <= 140
+    assert 0.15 < np.median(houses) < 0.7
+    for town in towns:
+        house = town.props.kind == PropKind.BUILDING
+        assert (town.props.size_m[house, 0] >= 8.0).all() and (town.props.size_m[house, 0] <= 18.0).all()
+        assert (town.props.size_m[~house, 2] >= 4.0).all() and (town.props.size_m[~house, 2] <= 9.0).all()
+
+
+def test_slow_streets_have_more_houses_than_country_roads(towns):
+    """Houses per km of lane, where the nearest lane outside a junction is slow or fast."""
+    houses: Counter[bool] = Counter()
+    km: Counter[bool] = Counter()
+    for town in towns:
+        lanes = [lane for lane in town.network.lanes if lane.junction is None]
+        for lane in lanes:
+            km[lane.speed_limit_mps > 15.0] += lane.length_m / 1000
+        for x, y in town.props.pose[town.props.kind == PropKind.BUILDING, :2]:
+            near = min(lanes, key=lambda lane: float(np.hypot(*(lane.centre_m - (x, y)).T).min()))
+            houses[near.speed_limit_mps > 15.0] += 1
+    assert houses[False] / km[False] > 1.5 * houses[True] / km[True]
+
+
+def test_sign_posts_stand_free(towns):
+    for town in towns:
+        posts, props = town.signs.pose[:, :2], town.props
+        reach = np.where(props.kind == PropKind.BUILDING, np.hypot(*props.size_m[:, :2].T), props.size_m[:, 0]) / 2
+        gap = np.hypot(*(posts[:, None] - props.pose[None, :, :2]).transpose(2, 0, 1)) - reach
+        on_house = gap[:, props.kind == PropKind.BUILDING]
+        assert gap.min() > 0.0 or on_house.min() > -2.0
+        assert all(not town.network.is_on_road(x, y, margin_m=SHOULDER_M) for x, y in posts)
+
+
+@pytest.mark.bench
+def test_a_town_is_built_within_its_budget():
+    """`reset` to a new town may take 60 ms in all; the map takes at most 15 ms of it, the town with its scenery 30."""
+    build_town(0)
+    for build, budget_s in ((build_network, 0.015), (build_town.__wrapped__, 0.030)):
+        times = []
+        for seed in range(30, 60):
+            begin = time.process_time()
+            build(seed)
+            times.append(time.process_time() - begin)
+        assert float(np.median(times)) < budget_s

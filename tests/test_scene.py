@@ -1,0 +1,190 @@
+"""The one description of what can be seen: complete, flat where flat, shared between frames, right way up."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from envs.geometry import box_corners
+from envs.render.scene import (
+    DASH_M,
+    GAP_M,
+    INSTANCE_ACTOR,
+    INSTANCE_PROP,
+    INSTANCE_SIGN,
+    LINE_WIDTH_M,
+    Patch,
+    SemanticClass,
+    build_scene,
+    light_of,
+    static_scene,
+)
+from envs.roads.network import Control
+from envs.roads.procedural import build_town
+from envs.signs import SIGN_INDEX
+from envs.state import ActorKind, Actors
+from tests import straight_road
+
+TOWNS = range(6)
+
+
+def areas(patch: Patch) -> np.ndarray:
+    """Signed area of each triangle [m2]."""
+    corner = patch.vertices_m[patch.triangles]
+    a, b = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    return (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / 2
+
+
+def area_of(scene, semantic: SemanticClass) -> float:
+    return sum(float(areas(patch).sum()) for patch in scene.patches if patch.semantic == semantic)
+
+
+def cover(scene, semantic: SemanticClass, point: tuple[float, float]) -> bool:
+    """Whether a patch of a class lies at a world point."""
+    for patch in scene.patches:
+        if patch.semantic == semantic:
+            corner = patch.vertices_m[patch.triangles]
+            edge = np.roll(corner, -1, axis=1) - corner
+            to = np.asarray(point) - corner
+            side = edge[..., 0] * to[..., 1] - edge[..., 1] * to[..., 0]
+            if ((side >= 0).all(axis=1) & (areas(patch) > 0)).any():
+                return True
+    return False
+
+
+@pytest.mark.parametrize("seed", TOWNS)
+def test_paint_lies_over_asphalt_over_kerbs(seed):
+    scene = static_scene(build_town(seed))
+    heights = {semantic: {patch.height_m for patch in scene.patches if patch.semantic == semantic}
+               for semantic in (SemanticClass.KERB, SemanticClass.ROAD, SemanticClass.MARKING)}
+    assert max(heights[SemanticClass.KERB]) < min(heights[SemanticClass.ROAD])
+    assert max(heights[SemanticClass.ROAD]) < min(heights[SemanticClass.MARKING])
+
+
+@pytest.mark.parametrize("seed", TOWNS)
+def test_triangles_face_the_sky_and_road_fills_its_outlines(seed):
+    town = build_town(seed)
+    scene = static_scene(town)
+    for patch in scene.patches:
+        signed = areas(patch)
+        assert signed[signed < 0].sum() > -0.01 * signed.sum(), patch.semantic
+    outlines = 0.0
+    for surface in town.network.surfaces:
+        x, y = surface.outline_m.T
+        outlines += 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
+    assert area_of(scene, SemanticClass.ROAD) == pytest.approx(outlines, rel=0.005)
+
+
+def test_straight_road_has_the_paint_the_rules_ask_for():
+    """Two edge lines and a dashed middle line over 380 m, a stop line half a lane wide: areas by hand."""
+    scene = static_scene(straight_road.TOWN)
+    dashes = len(np.arange(GAP_M / 2, 150 - DASH_M, DASH_M + GAP_M)) + len(
+        np.arange(GAP_M / 2, 230 - DASH_M, DASH_M + GAP_M))
+    junction = 2 * 20 + DASH_M * 2  # turn lanes carry their own edge lines and one dashed middle
+    lines = 2 * 380 + dashes * DASH_M + junction
+    assert area_of(scene, SemanticClass.MARKING) == pytest.approx(LINE_WIDTH_M * lines, rel=0.02)
+    assert area_of(scene, SemanticClass.STOP_LINE) == pytest.approx(0.5 * (3.5 - LINE_WIDTH_M))
+    assert area_of(scene, SemanticClass.ROAD) == pytest.approx(400 * 8)
+
+
+def test_lines_lie_where_the_lanes_say():
+    scene = static_scene(straight_road.TOWN)
+    assert cover(scene, SemanticClass.MARKING, (20.0, -3.5)) and cover(scene, SemanticClass.MARKING, (20.0, 3.5))
+    assert cover(scene, SemanticClass.MARKING, (GAP_M / 2 + 0.5 * DASH_M, 0.0)), "the first dash"
+    assert not cover(scene, SemanticClass.MARKING, (GAP_M / 2 + DASH_M + 1.0, 0.0)), "the first gap"
+    assert not cover(scene, SemanticClass.MARKING, (20.0, -1.75)), "the middle of the lane"
+    assert cover(scene, SemanticClass.STOP_LINE, (149.7, -1.75))
+    assert not cover(scene, SemanticClass.STOP_LINE, (149.7, 1.75)), "not across the oncoming lane"
+    assert cover(scene, SemanticClass.KERB, (50.0, 4.2)) and not cover(scene, SemanticClass.KERB, (50.0, 4.5))
+
+
+def test_yield_line_is_broken_into_blocks():
+    scene = static_scene(straight_road.town(Control.YIELD))
+    solid = 0.5 * (3.5 - LINE_WIDTH_M)
+    assert 0.5 * solid < area_of(scene, SemanticClass.STOP_LINE) < 0.8 * solid
+
+
+@pytest.mark.parametrize("seed", TOWNS)
+def test_every_sign_and_prop_is_there_with_its_own_number(seed):
+    town = build_town(seed)
+    scene = static_scene(town)
+    faces, boxes = scene.faces, scene.boxes
+    assert faces.instance.tolist() == [INSTANCE_SIGN + row for row in range(len(town.signs.sign))]
+    np.testing.assert_array_equal(faces.texture, town.signs.sign)
+    np.testing.assert_array_equal(faces.yaw_rad, town.signs.pose[:, 2])
+    numbered = boxes.instance[boxes.instance > 0]
+    assert set(numbered.tolist()) == {INSTANCE_PROP + row for row in range(len(town.props.kind))}
+    assert boxes.instance.max() < INSTANCE_ACTOR
+    assert (boxes.size_m > 0).all() and np.isfinite(boxes.centre_m).all()
+    assert (boxes.centre_m[:, 2] + boxes.size_m[:, 2] / 2 > 0).all(), "nothing is buried"
+
+
+@pytest.mark.parametrize("seed", TOWNS)
+def test_a_house_is_as_large_as_the_thing_one_can_hit(seed):
+    """What the eye sees of a prop stays within its footprint, roofs by 8 % over it, and reaches its height."""
+    town = build_town(seed)
+    boxes = static_scene(town).boxes
+    for row, (pose, size) in enumerate(zip(town.props.pose, town.props.size_m, strict=True)):
+        own = np.flatnonzero(boxes.instance == INSTANCE_PROP + row)
+        delta = boxes.centre_m[own, :2] - pose[:2]
+        assert np.hypot(*delta.T).max() < 0.01
+        assert (boxes.size_m[own, :2] <= 1.1 * size[:2] + 1e-9).all()
+        top = (boxes.centre_m[own, 2] + boxes.size_m[own, 2] / 2).max()
+        assert top == pytest.approx(size[2], rel=0.01)
+
+
+def test_actors_boxes_turn_and_move_with_them():
+    """A car 4.5 m long facing north-east: all its boxes lie in its outline, its tail lights behind, the roof on top."""
+    cars = Actors(np.array([7]), np.array([int(ActorKind.VEHICLE)]), np.array([[30.0, 10.0, math.pi / 4]]),
+                  np.array([[4.5, 1.8, 1.5]]), np.zeros(1), np.array([[200, 10, 10]], np.uint8))
+    state = straight_road.state(5.0, actors=cars)
+    boxes = build_scene(state).actors
+    assert set(boxes.instance.tolist()) == {INSTANCE_ACTOR + 7}
+    assert set(boxes.semantic.tolist()) == {int(SemanticClass.VEHICLE)}
+    corners = np.concatenate([box_corners(np.array([*centre[:2], yaw]), size[0], size[1]) for centre, size, yaw in zip(
+        boxes.centre_m, boxes.size_m, boxes.yaw_rad, strict=True)])
+    ahead = (corners - [30, 10]) @ [math.cos(math.pi / 4), math.sin(math.pi / 4)]
+    aside = (corners - [30, 10]) @ [-math.sin(math.pi / 4), math.cos(math.pi / 4)]
+    assert 2.2 < ahead.max() < 2.4 and -2.4 < ahead.min() < -2.2
+    assert abs(aside).max() == pytest.approx(0.9, abs=0.05)
+    assert (boxes.centre_m[:, 2] + boxes.size_m[:, 2] / 2).max() == pytest.approx(1.5, abs=0.01)
+    tail = np.flatnonzero((boxes.colour == (190, 20, 24)).all(axis=1))
+    assert len(tail) == 1 and (boxes.centre_m[tail[0], :2] - [30, 10]) @ [1, 1] < 0
+    assert (boxes.colour == (200, 10, 10)).all(axis=1).any(), "the body has the actor's colour"
+
+
+def test_cars_and_people_have_classes_of_their_own():
+    both = Actors(np.array([1, 2]), np.array([int(ActorKind.PEDESTRIAN), int(ActorKind.VEHICLE)]),
+                  np.array([[10.0, 0, 0], [20.0, 0, 0]]), np.array([[0.5, 0.5, 1.75], [4.5, 1.8, 1.5]]), np.zeros(2),
+                  np.full((2, 3), 90, np.uint8))
+    boxes = build_scene(straight_road.state(5.0, actors=both)).actors
+    kinds = {int(i): {int(c) for c in boxes.semantic[boxes.instance == i]} for i in np.unique(boxes.instance)}
+    assert kinds == {INSTANCE_ACTOR + 1: {SemanticClass.PEDESTRIAN}, INSTANCE_ACTOR + 2: {SemanticClass.VEHICLE}}
+
+
+def test_static_scene_is_made_once_a_town_and_scenes_share_it():
+    state = straight_road.state(5.0)
+    later = replace(state, ego=replace(state.ego, x_m=30.0))
+    assert build_scene(state).static is build_scene(later).static
+    assert len(build_scene(state).actors.yaw_rad) == 0
+
+
+def test_scene_depends_on_the_town_alone():
+    first, again = (static_scene.__wrapped__(build_town(3)) for _ in range(2))
+    for a, b in zip(first.patches, again.patches, strict=True):
+        assert a.vertices_m.tobytes() == b.vertices_m.tobytes() and a.triangles.tobytes() == b.triangles.tobytes()
+    assert first.boxes.centre_m.tobytes() == again.boxes.centre_m.tobytes()
+
+
+def test_sun_stands_above_the_horizon_on_many_sides():
+    suns = np.array([light_of(build_town(seed)).sun for seed in TOWNS])
+    np.testing.assert_allclose(np.linalg.norm(suns, axis=1), 1)
+    assert (suns[:, 2] > math.sin(math.radians(13))).all()
+    assert len({(x > 0, y > 0) for x, y in suns[:, :2]}) >= 3
+
+
+def test_sign_faces_carry_their_outline():
+    scene = static_scene(build_town(1))
+    assert len(scene.textures) == len(scene.outlines) == len(SIGN_INDEX)
+    assert all(texture.shape == (128, 128, 3) and texture.dtype == np.uint8 for texture in scene.textures)
