@@ -53,6 +53,8 @@ class ExpertStyle:
 SIGHT_M = 80.0  # how far ahead obstacles and stop lines count
 STOPPED_MPS = 0.1  # slower counts as standing (CARLA's RunningStopTest)
 STOP_ZONE_M = 4.0  # a halt serves a line when the bumper is this close to it
+SETTING_OFF_MPS = 1.5  # slower than this the wished acceleration may rise to SETTING_OFF_MPS2 at once: a driver who
+SETTING_OFF_MPS2 = 1.0  # learns from the answers at standstill learns to leave it
 SPEED_GAIN_PER_S = 1.6  # wished acceleration for each m/s of missing speed
 
 
@@ -163,7 +165,10 @@ class Expert:
         wish = min(slope + SPEED_GAIN_PER_S * (ceiling - speed), self._accel_to_stop(state), style.throttle_mps2)
         if wish > -style.easy_braking_mps2:
             step = style.jerk_mps3 * self._dt_s
-            wish = float(np.clip(wish, state.ego.accel_mps2 - step, state.ego.accel_mps2 + step))
+            most = state.ego.accel_mps2 + step
+            if speed < SETTING_OFF_MPS:
+                most = max(most, SETTING_OFF_MPS2)
+            wish = float(np.clip(wish, state.ego.accel_mps2 - step, most))
         gap, lead = obstacle_ahead(state, self._station_m, style)
         if np.isfinite(gap):
             wish = min(wish, idm(speed, ceiling, gap, lead, style))
