@@ -24,7 +24,7 @@ from envs.render import polygons
 from envs.render.backdrop import Backdrop
 from envs.render.camera import CameraPose, Frame
 from envs.render.polygons import Canvas, Scratch, View, columns, cover, draw_solid, fill, may_show, project, trace
-from envs.render.scene import Boxes, Light, Scene, SemanticClass, StaticScene
+from envs.render.scene import Boxes, Light, Scene, SemanticClass, StaticScene, kept
 
 FACE_AHEAD_M = 0.02
 MIP_SIZES = (128, 64, 32, 16, 8)
@@ -91,7 +91,7 @@ class _Faces(NamedTuple):
     corners: Array  # (textures,) how many of them are used
 
 
-@functools.lru_cache(maxsize=16)
+@kept
 def _ground(static: StaticScene, light: Light) -> _Ground:
     strength = light.ambient + (1 - light.ambient) * max(0.0, light.sun[2])
     corners, run, bound, height, material = [], [], [], [], []
@@ -118,7 +118,7 @@ def _ground(static: StaticScene, light: Light) -> _Ground:
                    np.array(semantic, np.uint8), np.isin(semantic, PAINT))
 
 
-@functools.lru_cache(maxsize=16)
+@kept
 def _faces(static: StaticScene) -> _Faces:
     texels, offset, start = [], [], 0
     for picture in static.textures:

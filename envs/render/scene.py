@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import functools
 import math
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
@@ -18,6 +21,8 @@ from envs.geometry import Array, interpolate, offset_polyline, stations
 from envs.roads.network import Control, Lane, Marking, RoadNetwork
 from envs.signs import SIGNS, face
 from envs.state import ActorKind, PropKind, SignPosts, Town, WorldState
+
+Kept = TypeVar("Kept")
 
 
 class SemanticClass(IntEnum):
@@ -339,6 +344,23 @@ def _posts(posts: SignPosts) -> Boxes:
     return _stack([pole, board])
 
 
+def kept(make: Callable[..., Kept]) -> Callable[..., Kept]:
+    """Remember what `make` returned for its first argument for as long as that lives, however many there are.
+
+    (A cache of fixed size works until there is one car more than it has places, and then not at all.)
+    """
+    memory: weakref.WeakKeyDictionary[Any, dict[Any, Kept]] = weakref.WeakKeyDictionary()
+
+    @functools.wraps(make)
+    def remembered(first: Any, *rest: Any) -> Kept:
+        known = memory.setdefault(first, {})
+        if rest not in known:
+            known[rest] = make(first, *rest)
+        return known[rest]
+
+    return remembered
+
+
 def _faces(posts: SignPosts) -> Faces:
     count, size = len(posts.sign), np.array([SIGNS[row].size_m for row in posts.sign])
     return Faces(np.column_stack([posts.pose[:, :2], posts.centre_height_m]), np.column_stack([size, size]),
@@ -346,9 +368,9 @@ def _faces(posts: SignPosts) -> Faces:
                  (INSTANCE_SIGN + np.arange(count)).astype(np.uint16))
 
 
-@functools.lru_cache(maxsize=8)
+@kept
 def static_scene(town: Town) -> StaticScene:
-    """The part of every frame of a town that never changes; kept for the last few towns."""
+    """The part of every frame of a town that never changes."""
     props = town.props
     groups = [_posts(town.signs)]
     for kind, (parts, semantic) in PROP_PARTS.items():
