@@ -31,16 +31,16 @@ class Preset:
     ppo_steps: int
     validation_towns: int
     episodes: int
-    num_envs: int = 8
+    num_envs: int = 16
 
 
 PRESETS: dict[str, Preset] = {
     "smoke": Preset(expert_steps=320, clone_steps=160, dagger_rounds=1, ppo_steps=512, validation_towns=1, episodes=1,
                     num_envs=2),
-    "quick": Preset(expert_steps=10_000, clone_steps=6_000, dagger_rounds=2, ppo_steps=80_000, validation_towns=16,
+    "quick": Preset(expert_steps=12_000, clone_steps=8_000, dagger_rounds=4, ppo_steps=300_000, validation_towns=40,
                     episodes=20),
-    "laptop": Preset(expert_steps=40_000, clone_steps=20_000, dagger_rounds=3, ppo_steps=1_000_000,
-                     validation_towns=40, episodes=50, num_envs=16),
+    "laptop": Preset(expert_steps=40_000, clone_steps=20_000, dagger_rounds=6, ppo_steps=2_000_000,
+                     validation_towns=80, episodes=50),
     "full": Preset(expert_steps=100_000, clone_steps=50_000, dagger_rounds=4, ppo_steps=10_000_000,
                    validation_towns=100, episodes=200, num_envs=32),
 }
@@ -76,7 +76,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
     """Train, evaluate and report; returns what `nanodrive train` prints as its last line."""
     import torch  # here and not above: worker processes import this file again, and need none of it
 
-    from agents import evaluate, features, imitate, policies, ppo, report, rollouts
+    from agents import evaluate, imitate, policies, ppo, report, rollouts
     from scenarios import replay, spec
 
     torch.set_num_threads(1)  # the other core drives; two threads here slow both
@@ -84,10 +84,9 @@ def main(config: TrainConfig) -> dict[str, Any]:
     drive = DriveConfig(renderer=config.renderer)
     recipe = ppo.PPOConfig(total_steps=preset.ppo_steps, seed=config.seed)
 
-    def cars(is_labelled: bool) -> closing[rollouts.PerceivedVecEnv]:
-        fleet = rollouts.make(drive, preset.num_envs, "train", config.seed, config.workers, is_labelled)
-        eyes = features.load(drive.camera, preset.num_envs, drive.control_dt_s)
-        return closing(rollouts.PerceivedVecEnv(fleet, eyes, recipe.reward_scale))
+    def cars(is_labelled: bool) -> closing[rollouts.FleetVecEnv]:
+        return closing(rollouts.make(drive, preset.num_envs, "train", config.seed, config.workers, is_labelled,
+                                     recipe.reward_scale))
 
     # The expert drives and is disturbed; the clone learns its answers from what the camera shows.
     if config.resume and (folder / "clone" / "policy.json").is_file():
@@ -112,7 +111,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
         workers=max(config.workers, 1), renderer=config.renderer))
 
     # What it looks like, and everything on one page.
-    first = next((folder / "recordings").glob("ppo-*.npz"))
+    first = min((folder / "recordings").glob("ppo-*.npz"))
     film = replay.run(replay.ReplayConfig(first, out=folder / "drive.mp4"))
     page = report.run(report.ReportConfig((folder,)))
     return {**answer, "policy": str(folder / "policy"), "film": film["mp4"], "report": page["report"],

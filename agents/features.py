@@ -9,8 +9,8 @@ Nothing here sees ground truth, learns, or decides.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
-from dataclasses import dataclass
+from copy import copy, deepcopy
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -204,14 +204,16 @@ def layout(senses: Senses) -> Array:
 class Features:
     """Turns batches of observations of `num_envs` cars into features; remembers each car's signs.
 
-    `percept` and `track` hold the last step's, for overlays and the safety monitor.
+    `percept` and `track` hold the last step's, for overlays and the safety monitor. The network's sums depend, in their
+    last bits, on how many frames it sees at once: `batch` shows it exactly so many each time (0: all there are), so
+    that a car's features do not depend on how many other cars there are.
     """
 
     size = SIZE
 
-    def __init__(self, perceiver: Perceives, num_envs: int, dt_s: float, camera: CameraConfig) -> None:
+    def __init__(self, perceiver: Perceives, num_envs: int, dt_s: float, camera: CameraConfig, batch: int = 0) -> None:
         self.camera = camera
-        self._perceiver = perceiver
+        self._perceiver, self._batch = perceiver, batch
         self._tracker = Tracker(num_envs, dt_s)
         self.percept: Percept | None = None
         self.track: Track | None = None
@@ -223,17 +225,29 @@ class Features:
     def __call__(self, observation: Mapping[str, Any]) -> Array:
         """Features (N, SIZE) of observations with keys camera (N, H, W, 3), ego (N, 5) and command (N, 5)."""
         ego, command = np.asarray(observation["ego"]), np.asarray(observation["command"])
-        self.percept = self._perceiver.perceive(np.asarray(observation["camera"]), command)
+        self.percept = self._perceive(np.asarray(observation["camera"]), command)
         self.track = self._tracker.update(self.percept, ego)
         return layout(Senses(self.percept, self.track, ego, command, self.camera))
 
     def peek(self, observation: Mapping[str, Any]) -> Array:
         """As a call, but nothing is remembered: for the last observation of an episode that goes on elsewhere."""
-        twin = Features.__new__(Features)
-        twin.camera, twin._perceiver, twin._tracker = self.camera, self._perceiver, deepcopy(self._tracker)
+        twin = copy(self)
+        twin._tracker = deepcopy(self._tracker)
         return twin(observation)
 
+    def _perceive(self, camera: Array, command: Array) -> Percept:
+        """Look at all frames, `batch` at a time; the last batch is filled up with its last frame."""
+        num = len(camera)
+        if self._batch in (0, num):
+            return self._perceiver.perceive(camera, command)
+        looks = []
+        for first in range(0, num, self._batch):
+            rows = np.minimum(np.arange(first, first + self._batch), num - 1)
+            looks.append(self._perceiver.perceive(camera[rows], command[rows]))
+        return Percept(**{field.name: np.concatenate([getattr(look, field.name) for look in looks])[:num]
+                          for field in fields(Percept)})
 
-def load(config_camera: CameraConfig, num_envs: int, dt_s: float) -> Features:
+
+def load(camera: CameraConfig, num_envs: int, dt_s: float, batch: int = 0) -> Features:
     """Features on the shipped perception weights."""
-    return Features(Perceiver.load(None, config_camera), num_envs, dt_s, config_camera)
+    return Features(Perceiver.load(None, camera), num_envs, dt_s, camera, batch)

@@ -1,29 +1,35 @@
-"""The cars of one process: environments that restart by themselves, and a worker's life around them.
+"""The cars of one process: environments that restart by themselves, the eyes they share, and a worker's life.
 
-It imports neither torch nor Stable-Baselines3, so that a worker process starts fast and stays small. What many
-processes make together is rollouts.py's business.
+Frames never leave the process that drew them: the CNN runs here, on all cars of the process together, and features go
+on. What many processes make together is rollouts.py's business.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import signal
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from agents import features
 from agents.expert import Expert
-from envs.config import DriveConfig
+from agents.features import Features
+from envs.config import CameraConfig, DriveConfig
 from envs.driving_env import DrivingEnv
 from envs.geometry import Array
 from scenarios.spec import Scenario
 
 Observation = dict[str, Array]
 LABEL = "expert_action"  # key in an info: what the expert would do now
+BATCH = 8  # frames the network sees at once, however many cars a process has
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,10 @@ class FleetConfig:
     """worker processes; 0 runs all cars in this one"""
     is_labelled: bool = False
     """whether each info carries the expert's action for the new state"""
+    eyes: Callable[[CameraConfig, int, float, int], Features] = features.load
+    """makes the features of so many cars: (camera, cars, seconds a step, frames seen at once)"""
+    patience_s: float = 120.0
+    """a worker that is silent for longer counts as hung"""
 
 
 class Car:
@@ -89,50 +99,58 @@ class Car:
 
 
 class Cars:
-    """The cars of one process. A request is a (name of a method, arguments); frames go straight into `camera`."""
+    """The cars of one process and their features. A request is a (name of a method, arguments)."""
 
-    def __init__(self, fleet: FleetConfig, count: int, camera: Array) -> None:
+    def __init__(self, fleet: FleetConfig, count: int) -> None:
         self._cars = [Car(fleet) for _ in range(count)]
-        self._camera = camera
+        self._features = fleet.eyes(fleet.drive.camera, count, fleet.drive.control_dt_s, BATCH)
+        probe = self._cars[0].env.observation_space
+        self._blank = {key: np.zeros(space.shape, space.dtype) for key, space in probe.spaces.items()}  # type: ignore[attr-defined]
 
     def reset(self, seeds: Sequence[int | None], queues: Sequence[Sequence[Scenario] | None]) -> tuple[Any, ...]:
+        """(features (K, F), infos) of fresh episodes."""
         infos = [car.reset(seed, queue) for car, seed, queue in zip(self._cars, seeds, queues, strict=True)]
-        return (*self._observe(), infos)
+        self._features.reset(np.ones(len(self._cars), bool))
+        return self._features(self._observations()), infos
 
     def step(self, actions: Array) -> tuple[Any, ...]:
+        """(features (K, F), rewards (K,), dones (K,), infos); a cut episode's last observation as features, too."""
         rewards, dones, infos = zip(*[car.step(a) for car, a in zip(self._cars, actions, strict=True)], strict=True)
-        return (*self._observe(), np.array(rewards, np.float32), np.array(dones), list(infos))
+        last = {k: info["terminal_observation"] for k, info in enumerate(infos) if "terminal_observation" in info}
+        if last:
+            seen = self._features.peek(self._observations(last))
+            for k in last:
+                infos[k]["terminal_observation"] = seen[k]
+        self._features.reset(np.array(dones))
+        return self._features(self._observations()), np.array(rewards, np.float32), np.array(dones), list(infos)
 
     def close(self) -> None:
         for car in self._cars:
             car.env.close()
 
-    def _observe(self) -> tuple[Array, Array]:
-        seen = [car.observation for car in self._cars]
-        for k, observation in enumerate(seen):
-            if observation:
-                self._camera[k] = observation["camera"]
-        blank = np.zeros(5, np.float32)
-        return np.stack([s.get("ego", blank) for s in seen]), np.stack([s.get("command", blank) for s in seen])
+    def _observations(self, instead: dict[int, Observation] | None = None) -> Observation:
+        """What all cars see, stacked; `instead` gives other observations of some."""
+        seen = [(instead or {}).get(k) or car.observation or self._blank for k, car in enumerate(self._cars)]
+        return {key: np.stack([row[key] for row in seen]) for key in self._blank}
 
 
-def frames(shared: Any, first: int, shape: tuple[int, ...]) -> Array:
-    """The (K, H, W, 3) uint8 part of the shared camera memory that begins at car `first`."""
-    size = int(np.prod(shape[1:]))
-    return np.frombuffer(shared, np.uint8, shape[0] * size, first * size).reshape(shape)
+def work(pipe: Connection, fleet: FleetConfig, count: int, last_words: Path) -> None:
+    """The worker's life: answer requests until the pipe closes. What it says on stderr goes to a file."""
+    import torch
 
-
-def work(pipe: Connection, fleet: FleetConfig, shared: Any, first: int, shape: tuple[int, ...]) -> None:
-    """The worker's life: answer requests until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's business
+    with last_words.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    faulthandler.enable()
+    torch.set_num_threads(1)
     cars = None
     while True:
         try:
             method, arguments = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             break
         try:
-            cars = cars or Cars(fleet, shape[0], frames(shared, first, shape))
+            cars = cars or Cars(fleet, count)
             pipe.send((True, getattr(cars, method)(*arguments)))
         except Exception:
             pipe.send((False, traceback.format_exc()))

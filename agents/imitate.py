@@ -20,7 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from agents.fleet import LABEL
 from agents.policies import Actor
-from agents.rollouts import PerceivedVecEnv
+from agents.rollouts import FleetVecEnv
 from envs.geometry import Array
 
 STEER_WEIGHT = 4.0  # a steering error of 0.1 weighs as much as a pedal error of 0.2
@@ -94,7 +94,7 @@ class Disturbance:
         return np.clip(actions + offset, -1.0, 1.0).astype(np.float32)
 
 
-def collect(venv: PerceivedVecEnv, steps: int, drive: Callable[[Array, Array], Array],
+def collect(venv: FleetVecEnv, steps: int, drive: Callable[[Array, Array], Array],
             title: str = "expert drives") -> Demonstrations:
     """`steps` labelled frames of all cars together; `drive(features, labels)` gives the executed actions (N, 2).
 
@@ -180,15 +180,15 @@ def _driven_by(actor: Actor, disturb: Disturbance) -> Callable[[Array, Array], A
     return lambda features, labels: disturb(actor.act(features))
 
 
-def clone(venv: PerceivedVecEnv, config: ImitateConfig, log_dir: Path | None = None) -> tuple[Actor, dict[str, Any]]:
+def clone(venv: FleetVecEnv, config: ImitateConfig, log_dir: Path | None = None) -> tuple[Actor, dict[str, Any]]:
     """Expert rounds, then DAgger rounds: the actor that drives most like the expert on what the camera shows."""
     writer = SummaryWriter(str(log_dir / "clone")) if log_dir else None
-    dt_s = venv.fleet.fleet.drive.control_dt_s
+    dt_s = venv.fleet.drive.control_dt_s
     disturb = Disturbance(config, venv.num_envs, dt_s, np.random.default_rng(config.seed))
     data = collect(venv, config.expert_steps, lambda _, labels: disturb(labels))
     actor, figures = fit(data, config, writer if config.dagger_rounds == 0 else None)
     for k in range(config.dagger_rounds):
-        venv.fleet.begin_part(k + 1)
+        venv.begin_part(k + 1)
         data += collect(venv, config.clone_steps, _driven_by(actor, disturb), "clone drives")
         actor, figures = fit(data, config, writer if k == config.dagger_rounds - 1 else None)
     if writer:

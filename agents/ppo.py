@@ -27,9 +27,10 @@ from stable_baselines3.common.utils import set_random_seed
 from torch import Tensor, nn
 
 from agents.policies import HIDDEN, Actor, Standardise
-from agents.rollouts import PerceivedVecEnv, episode_seed
+from agents.rollouts import FleetVecEnv, episode_seed
 from envs.config import require
 from envs.metrics import EpisodeScore
+from envs.reward import INFRACTION_ENDS
 from perception import checkpoint
 from scenarios.spec import Scenario
 
@@ -42,25 +43,25 @@ RECENT_EPISODES = 40  # the running figures are means over so many finished epis
 class PPOConfig:
     """The whole recipe. One update is `steps_per_car` x the number of cars."""
 
-    total_steps: int = 80_000
+    total_steps: int = 300_000
     """camera steps of all cars together, the critic's warm-up included"""
-    steps_per_car: int = 256
+    steps_per_car: int = 512
     """steps of each car in one update"""
-    warmup_updates: int = 5
+    warmup_updates: int = 3
     """updates in which only the critic learns"""
-    boundary_updates: int = 5
+    boundary_updates: int = 6
     """updates between two boundaries: restart of all cars, checkpoint"""
-    validate_boundaries: int = 2
+    validate_boundaries: int = 1
     """boundaries between two validation drives"""
-    epochs: int = 4
+    epochs: int = 5
     """passes over the rollout in an update"""
-    warmup_epochs: int = 10
+    warmup_epochs: int = 30
     """passes in a warm-up update"""
-    batch_size: int = 512
+    batch_size: int = 2_048
     """steps in a gradient step"""
-    actor_rate: float = 3e-5
+    actor_rate: float = 1e-4
     """learning rate of the actor, falling linearly to a fifth"""
-    critic_rate: float = 5e-4
+    critic_rate: float = 1e-3
     """learning rate of the critic"""
     gamma: float = 0.99
     """discount of the next step"""
@@ -68,11 +69,11 @@ class PPOConfig:
     """of the generalised advantage estimate"""
     clip_range: float = 0.15
     """of the probability ratio"""
-    target_kl: float = 0.015
+    target_kl: float = 0.02
     """an update stops at 1.5 times this"""
     entropy_weight: float = 0.0
     """of the entropy bonus"""
-    action_std: tuple[float, float] = (0.05, 0.15)
+    action_std: tuple[float, float] = (0.07, 0.2)
     """first exploration noise of steer and drive"""
     reward_scale: float = 0.1
     """factor on the rewards, so that returns are of order one"""
@@ -126,7 +127,7 @@ class Extractor(BaseFeaturesExtractor):
         return self.standardise(observations)
 
 
-def build(venv: PerceivedVecEnv, config: PPOConfig, actor: Actor) -> TwoRatePPO:
+def build(venv: FleetVecEnv, config: PPOConfig, actor: Actor) -> TwoRatePPO:
     """A PPO learner whose actor acts as the given one."""
     model = TwoRatePPO("MlpPolicy", venv, n_steps=config.steps_per_car, batch_size=config.batch_size,
                        n_epochs=config.epochs, gamma=config.gamma, gae_lambda=config.gae_lambda,
@@ -220,9 +221,9 @@ class Watch(BaseCallback):
         return f"route {completion:.0f} %, reward {np.mean(self.returns[-RECENT_EPISODES:]):.1f}"
 
 
-def validate(venv: PerceivedVecEnv, actor: Actor, scenarios: Sequence[Scenario]) -> list[EpisodeScore]:
+def validate(venv: FleetVecEnv, actor: Actor, scenarios: Sequence[Scenario]) -> list[EpisodeScore]:
     """Scores of the deterministic actor on each scenario once; an infraction ends an episode as in training."""
-    venv.fleet.queue(scenarios)
+    venv.queue(scenarios)
     scores: list[EpisodeScore] = []
     seen = venv.reset()
     while len(scores) < len(scenarios):
@@ -258,7 +259,7 @@ def _row(model: TwoRatePPO, watch: Watch, update: int, wall_s: float) -> dict[st
     return row
 
 
-def train(venv: PerceivedVecEnv, config: PPOConfig, actor: Actor, folder: Path,
+def train(venv: FleetVecEnv, config: PPOConfig, actor: Actor, folder: Path,
           validation: Sequence[Scenario] = (), is_resumed: bool = False) -> tuple[Actor, Curve]:
     """Improve an actor; returns the best one of the validation drives (the last one without them) and the curve.
 
@@ -289,19 +290,19 @@ def train(venv: PerceivedVecEnv, config: PPOConfig, actor: Actor, folder: Path,
     return best, curve
 
 
-def _boundary(venv: PerceivedVecEnv, model: TwoRatePPO, config: PPOConfig, folder: Path, validation: Sequence[Scenario],
+def _boundary(venv: FleetVecEnv, model: TwoRatePPO, config: PPOConfig, folder: Path, validation: Sequence[Scenario],
               update: int, curve: Curve, best: Actor) -> Actor:
     """Validate when it is time, write the state, and restart all cars and random numbers from (run seed, update)."""
     if (update // config.boundary_updates) % config.validate_boundaries == 0:
         best = _validated(venv, model, config, validation, update, curve, best)
     save_state(folder, model, config, update, curve, best)
     set_random_seed(episode_seed(config.seed, update, venv.num_envs))
-    venv.fleet.begin_part(update + 1)
+    venv.begin_part(update + 1)
     model._last_obs = None  # makes `learn` begin with a reset of the cars
     return best
 
 
-def _validated(venv: PerceivedVecEnv, model: TwoRatePPO, config: PPOConfig, validation: Sequence[Scenario], update: int,
+def _validated(venv: FleetVecEnv, model: TwoRatePPO, config: PPOConfig, validation: Sequence[Scenario], update: int,
                curve: Curve, best: Actor) -> Actor:
     """Drive the validation scenarios, append a row to the curve, return the better of `best` and the present actor."""
     present = actor_of(model)
@@ -314,6 +315,7 @@ def _validated(venv: PerceivedVecEnv, model: TwoRatePPO, config: PPOConfig, vali
            "route_completion": float(np.mean([s.route_completion for s in scores])),
            "driving_score": float(np.mean([s.driving_score for s in scores])),
            "success": float(np.mean([s.is_success for s in scores]))}
+    row |= {f"end_{end}": float(np.mean([s.end == end for s in scores])) for end in INFRACTION_ENDS}
     is_best = all(row["driving_score"] > earlier["driving_score"] for earlier in curve.validation)
     curve.validation.append(row)
     return present if is_best else best

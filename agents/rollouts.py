@@ -1,37 +1,49 @@
-"""Many cars at once: vector environments in this process or in a few worker processes, and their perceived form.
+"""Many cars at once: one vector environment of features over cars in this process or in a few worker processes.
 
-A worker process holds several `DrivingEnv`s, so that two cores step eight cars with two messages a step; camera frames
-come back through shared memory. `PerceivedVecEnv` runs the CNN on all frames of a step in one batch, so that learning
-sees a Box of features and PPO's epochs never touch an image. Nothing here learns.
+A worker process holds several `DrivingEnv`s and its own copy of the CNN, so that two cores drive and see side by side,
+and one message a step carries all it has to say: no frame crosses a process border (the other way, frames in shared
+memory and one batch in the learner's process, was a third slower; docs/LOG.md). A worker that dies or hangs is
+replaced, and its episodes count as cut short. Nothing here learns.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import sys
+import tempfile
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv
 
-from agents.features import BOUND, SIZE, Features
-from agents.fleet import Cars, FleetConfig, Observation, frames, work
+from agents.features import BOUND, SIZE
+from agents.fleet import Cars, FleetConfig, work
 from envs.config import DriveConfig
 from envs.driving_env import DrivingEnv
 from envs.geometry import Array
 from scenarios.spec import Scenario
 
+MOST_REPLACEMENTS = 5  # in one run: more is no accident
+
 
 class RolloutError(RuntimeError):
-    """A worker that died or failed; the message names it."""
+    """A worker that failed, or workers that keep dying; the message names them."""
+
+
+class WorkerLost(RuntimeError):
+    """A worker that died or hangs; the message is one sentence."""
 
 
 class LocalCrew:
-    """Cars in this process, behind the same two calls as a worker's."""
+    """Cars in this process, behind the same calls as a worker's."""
 
-    def __init__(self, fleet: FleetConfig, first: int, camera: Array) -> None:
-        self._cars = Cars(fleet, len(camera), camera)
+    def __init__(self, fleet: FleetConfig, cars: Array) -> None:
+        self._cars = Cars(fleet, len(cars))
         self._answer: Any = None
 
     def ask(self, method: str, *arguments: Any) -> None:
@@ -45,42 +57,54 @@ class LocalCrew:
 
 
 class WorkerCrew:
-    """Cars in a process of their own. A dead or failing worker becomes a RolloutError that names it."""
+    """Cars in a process of their own. Raises WorkerLost when it is dead or hangs, RolloutError when it fails."""
 
-    def __init__(self, fleet: FleetConfig, first: int, shared: Any, shape: tuple[int, ...]) -> None:
+    def __init__(self, fleet: FleetConfig, cars: Array) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self.name = f"rollout worker of cars {first} to {first + shape[0] - 1}"
-        self.process = context.Process(target=work, args=(theirs, fleet, shared, first, shape), daemon=True,
+        self._patience_s = fleet.patience_s
+        self._folder = tempfile.TemporaryDirectory(prefix="nanodrive-")
+        self._last_words = Path(self._folder.name) / "stderr"
+        self.name = f"rollout worker of cars {cars[0]} to {cars[-1]}"
+        self.process = context.Process(target=work, args=(theirs, fleet, len(cars), self._last_words), daemon=True,
                                        name=self.name)
         self.process.start()
         theirs.close()
 
     def ask(self, method: str, *arguments: Any) -> None:
-        try:
+        with contextlib.suppress(OSError):  # it is dead: `answer` tells
             self._pipe.send((method, arguments))
-        except OSError:
-            raise self._death() from None
 
     def answer(self) -> Any:
         try:
+            if not self._pipe.poll(self._patience_s):
+                raise WorkerLost(f"the {self.name} (process {self.process.pid}) said nothing for "
+                                 f"{self._patience_s:g} s{self._words()}")
             is_fine, answer = self._pipe.recv()
         except (EOFError, OSError):
-            raise self._death() from None
+            self.process.join(timeout=2)
+            raise WorkerLost(f"the {self.name} (process {self.process.pid}) died with exit code "
+                             f"{self.process.exitcode}{self._words()}") from None
         if not is_fine:
             raise RolloutError(f"the {self.name} failed:\n{answer}")
         return answer
 
+    def _words(self) -> str:
+        """The end of what it said on stderr; of a crash inside a library, its beginning, which names the place."""
+        said = self._last_words.read_text(errors="replace") if self._last_words.exists() else ""
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        crash = next((k for k, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
+        words = lines[-3:] if crash is None else [lines[crash], *lines[crash + 1:crash + 4]]
+        return f"; its last words: {' | '.join(words)}" if words else ""
+
     def close(self) -> None:
+        """Let it end; one that does not within a second is killed."""
         self._pipe.close()
-        self.process.join(timeout=10)
+        self.process.join(timeout=1)
         if self.process.is_alive():
             self.process.kill()
-
-    def _death(self) -> RolloutError:
-        self.process.join(timeout=5)
-        return RolloutError(f"the {self.name} died with exit code {self.process.exitcode}; free some memory or use "
-                            "fewer cars, then resume")
+            self.process.join(timeout=1)
+        self._folder.cleanup()
 
 
 def episode_seed(run_seed: int, part: int, car: int) -> int:
@@ -89,44 +113,40 @@ def episode_seed(run_seed: int, part: int, car: int) -> int:
 
 
 class FleetVecEnv(VecEnv):
-    """Stable-Baselines3's vector environment over crews of cars, with Dict observations."""
+    """Stable-Baselines3's vector environment over crews of cars: a Box of features, so learning never sees an image.
 
-    def __init__(self, fleet: FleetConfig) -> None:
-        camera, num = fleet.drive.camera, fleet.num_envs
-        self.fleet = fleet
-        shape = (num, camera.height_px, camera.width_px, 3)
-        shared = multiprocessing.get_context("spawn").RawArray("B", int(np.prod(shape)))
-        self._camera = frames(shared, 0, shape)
-        self._parts = np.array_split(np.arange(num), max(1, min(fleet.workers, num)))
-        self._crews: list[LocalCrew | WorkerCrew] = []
-        for part in self._parts:
-            if fleet.workers:
-                self._crews.append(WorkerCrew(fleet, int(part[0]), shared, (len(part), *shape[1:])))
-            else:
-                self._crews.append(LocalCrew(fleet, 0, self._camera))
-        self._queues: list[Sequence[Scenario] | None] = [None] * num
+    Rewards are multiplied by `reward_scale`, so that the critic meets returns of order one.
+    """
+
+    def __init__(self, fleet: FleetConfig, reward_scale: float = 1.0) -> None:
+        self.fleet, self.reward_scale = fleet, np.float32(reward_scale)
+        self._parts = np.array_split(np.arange(fleet.num_envs), max(1, min(fleet.workers, fleet.num_envs)))
+        self._crews = [self._crew(part) for part in self._parts]
+        self._num_replaced = 0
         probe = DrivingEnv(fleet.drive, split=fleet.split)
-        super().__init__(num, probe.observation_space, probe.action_space)
+        super().__init__(fleet.num_envs, gymnasium.spaces.Box(-BOUND, BOUND, (SIZE,), np.float32), probe.action_space)
         probe.close()
+        self._seen = np.zeros((fleet.num_envs, SIZE), np.float32)
         self.begin_part(0)
 
     def begin_part(self, part: int) -> None:
         """Let the next `reset` start endless episodes that depend on the run's seed and on `part` alone."""
         self._seeds = [episode_seed(self.fleet.seed, part, car) for car in range(self.num_envs)]
-        self._queues = [None] * self.num_envs
+        self._queues: list[list[Scenario] | None] = [None] * self.num_envs
 
     def queue(self, scenarios: Sequence[Scenario]) -> None:
         """Let the next `reset` drive each of these scenarios once, dealt out to the cars; then they idle."""
         self._seeds = [0] * self.num_envs
-        self._queues = [tuple(scenarios[car::self.num_envs]) for car in range(self.num_envs)]
+        self._queues = [list(scenarios[car::self.num_envs]) for car in range(self.num_envs)]
 
-    def reset(self) -> Observation:
-        answers = self._round("reset", [([self._seeds[i] for i in part], [self._queues[i] for i in part])
-                                        for part in self._parts])
-        self._seeds = [None] * self.num_envs
-        ego, command, infos = ([row for a in answers for row in a[k]] for k in range(3))
-        self.reset_infos = infos
-        return self._observation(ego, command)
+    def reset(self) -> Array:
+        for k, crew in enumerate(self._crews):
+            crew.ask("reset", *self._beginning(k))
+        answers = self._answers()
+        self._seeds = [None] * self.num_envs  # type: ignore[list-item]
+        self._seen = np.concatenate([seen for seen, _ in answers])
+        self.reset_infos = [info for _, infos in answers for info in infos]
+        return self._seen
 
     def step_async(self, actions: Array) -> None:
         for crew, part in zip(self._crews, self._parts, strict=True):
@@ -134,28 +154,66 @@ class FleetVecEnv(VecEnv):
 
     def step_wait(self) -> Any:
         answers = self._answers()
-        ego, command, rewards, dones, infos = ([row for a in answers for row in a[k]] for k in range(5))
-        return self._observation(ego, command), np.array(rewards, np.float32), np.array(dones), infos
+        seen, rewards, dones = (np.concatenate([answer[k] for answer in answers]) for k in range(3))
+        infos = [info for answer in answers for info in answer[3]]
+        for car, info in enumerate(infos):
+            if "score" in info and self._queues[car]:
+                self._queues[car].pop(0)  # type: ignore[union-attr]
+        self._seen = seen
+        return seen, rewards * self.reward_scale, dones, infos
 
-    def _round(self, method: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
-        for crew, given in zip(self._crews, arguments, strict=True):
-            crew.ask(method, *given)
-        return self._answers()
+    def advance(self, actions: Array) -> tuple[Array, Array, Array, list[dict[str, Any]]]:
+        """`step`, with its types told."""
+        self.step_async(actions)
+        return self.step_wait()
+
+    def _crew(self, part: Array) -> LocalCrew | WorkerCrew:
+        return WorkerCrew(self.fleet, part) if self.fleet.workers else LocalCrew(self.fleet, part)
+
+    def _beginning(self, k: int) -> tuple[list[int | None], list[list[Scenario] | None]]:
+        """The arguments of crew k's `reset`."""
+        return [self._seeds[i] for i in self._parts[k]], [self._queues[i] for i in self._parts[k]]
 
     def _answers(self) -> list[Any]:
         """Every crew's answer; the first crew's error is raised only when all have been heard, so none is left over."""
         answers, errors = [], []
-        for crew in self._crews:
+        for k, crew in enumerate(self._crews):
             try:
                 answers.append(crew.answer())
+            except WorkerLost as loss:
+                answers.append(self._replace(k, loss))
             except RolloutError as error:
                 errors.append(error)
         if errors:
             raise errors[0]
         return answers
 
-    def _observation(self, ego: list[Array], command: list[Array]) -> Observation:
-        return {"camera": self._camera.copy(), "ego": np.stack(ego), "command": np.stack(command)}
+    def _replace(self, k: int, loss: WorkerLost) -> tuple[Any, ...]:
+        """A new worker in place of crew k; its answer: all its episodes were cut where they were last seen."""
+        self._num_replaced += 1
+        if self._num_replaced > MOST_REPLACEMENTS:
+            raise RolloutError(f"{loss}; {MOST_REPLACEMENTS} workers were replaced before it, so free some memory or "
+                               "use fewer cars, then resume")
+        print(f"\n{loss}; it is replaced, its episodes are cut short", file=sys.stderr)
+        part = self._parts[k]
+        self._crews[k].close()
+        self._crews[k] = self._crew(part)
+        is_reset = self._seeds[0] is not None
+        if not is_reset:
+            for car in part:
+                self._seeds[car] = episode_seed(self.fleet.seed, time.time_ns() % 2**32, int(car))
+        self._crews[k].ask("reset", *self._beginning(k))
+        try:
+            seen, infos = self._crews[k].answer()
+        except WorkerLost as again:
+            raise RolloutError(f"{again}, right after it replaced another") from None
+        if is_reset:
+            return seen, infos
+        for car in part:
+            self._seeds[car] = None  # type: ignore[call-overload]
+        cut = [{**info, "TimeLimit.truncated": True, "terminal_observation": self._seen[car]}
+               for car, info in zip(part, infos, strict=True)]
+        return seen, np.zeros(len(part), np.float32), np.ones(len(part), bool), cut
 
     def close(self) -> None:
         for crew in self._crews:
@@ -176,42 +234,6 @@ class FleetVecEnv(VecEnv):
 
 
 def make(config: DriveConfig, num_envs: int, split: str = "train", seed: int = 0, workers: int = 2,
-         is_labelled: bool = False) -> FleetVecEnv:
-    """Cars on a split's towns; `workers=0` keeps them in this process."""
-    return FleetVecEnv(FleetConfig(config, num_envs, split, seed, workers, is_labelled))
-
-
-class PerceivedVecEnv(VecEnvWrapper):
-    """Dict observations -> a Box of features, one CNN batch a step; follows each car's episodes for the sign tracker.
-
-    Rewards are multiplied by `reward_scale`, so that the critic meets returns of order one.
-    """
-
-    def __init__(self, venv: FleetVecEnv, features: Features, reward_scale: float = 1.0) -> None:
-        super().__init__(venv, gymnasium.spaces.Box(-BOUND, BOUND, (SIZE,), np.float32))
-        self.fleet, self.features, self.reward_scale = venv, features, reward_scale
-
-    def reset(self) -> Array:
-        observation = self.fleet.reset()
-        self.reset_infos = self.venv.reset_infos
-        self.features.reset(np.ones(self.num_envs, bool))
-        return self.features(observation)
-
-    def advance(self, actions: Array) -> tuple[Array, Array, Array, list[dict[str, Any]]]:
-        """`step`, with its types told."""
-        self.step_async(actions)
-        return self.step_wait()
-
-    def step_wait(self) -> Any:
-        observation, rewards, dones, infos = self.fleet.step_wait()
-        cut = [i for i, info in enumerate(infos) if "terminal_observation" in info]
-        if cut:
-            last = {key: value.copy() for key, value in observation.items()}
-            for i in cut:
-                for key, value in infos[i]["terminal_observation"].items():
-                    last[key][i] = value
-            seen = self.features.peek(last)
-            for i in cut:
-                infos[i]["terminal_observation"] = seen[i]
-        self.features.reset(dones)
-        return self.features(observation), rewards * np.float32(self.reward_scale), dones, infos
+         is_labelled: bool = False, reward_scale: float = 1.0) -> FleetVecEnv:
+    """Cars on a split's towns, seen through the shipped perception; `workers=0` keeps them in this process."""
+    return FleetVecEnv(FleetConfig(config, num_envs, split, seed, workers, is_labelled), reward_scale)

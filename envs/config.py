@@ -71,8 +71,8 @@ class RewardConfig:
     """share of the reward left while a collision is under 0.9 s away"""
     factors: tuple[str, ...] = ("lane", "centre", "speed", "comfort", "ttc")
     """rows of FACTORS that multiply the progress"""
-    terminal_penalty: float = 1.0
-    """paid once when an infraction ends the episode"""
+    terminal_penalty: float = 20.0
+    """paid once when an infraction ends the episode; a run stop line costs a fifth of the driving score too"""
 
     def __post_init__(self) -> None:
         for name, low, high in [

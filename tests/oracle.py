@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from agents.expert import aim
-from agents.features import EMBEDDING_SIZE, LIMITS_MPS
+from agents.features import EMBEDDING_SIZE, LIMITS_MPS, Features
+from envs.config import CameraConfig
 from envs.driving_env import DrivingEnv
 from envs.geometry import Array, ego_from_world
 from envs.labels import LANE_ROWS, LEAD_COLUMNS, LEAD_MAX_M, PATH_STATIONS_M, STOP_MAX_M
@@ -66,6 +67,11 @@ class OracleEyes:
             sign_box_px=np.zeros((n, 4, 4), np.float32), sign_class=_limit_sign(numbers[:, PATH_SIZE + 1]),
             sign_confidence=np.ones((n, 4), np.float32), sign_distance_m=np.full((n, 4), 8.0, np.float32),
             sign_bearing_rad=np.full((n, 4), -0.4, np.float32), embedding=np.zeros((n, EMBEDDING_SIZE), np.float32))
+
+
+def oracle_features(camera: CameraConfig, num_envs: int, dt_s: float, batch: int) -> Features:
+    """What a fleet's `eyes` make, without a network."""
+    return Features(OracleEyes(), num_envs, dt_s, camera, batch)
 
 
 def _limit_sign(limit_mps: Array) -> Array:

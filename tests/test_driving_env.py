@@ -119,7 +119,7 @@ def test_reward_terms_and_score_come_by_name():
         if terminated or truncated:
             break
         assert "score" not in info
-    assert terminated and reward < 0 and info["reward"]["terminal"] == -1.0  # circling at full throttle ends badly
+    assert terminated and reward < 0 and info["reward"]["terminal"] == -20.0  # circling at full throttle ends badly
     assert isinstance(info["score"], EpisodeScore) and info["score"] == env.score()
     assert info["is_success"] is False and info["score"].end in ("off_road", "collision")
 

@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from oracle import OracleEnv, OracleEyes
+from oracle import OracleEnv, oracle_features
 
 from agents import fleet
-from agents.features import SIZE, SLICES, Features
+from agents.features import SIZE, SLICES
+from agents.fleet import FleetConfig
 from agents.imitate import Demonstrations, Disturbance, ImitateConfig, clone, collect, fit, split_by_town
-from agents.rollouts import PerceivedVecEnv, make
+from agents.rollouts import FleetVecEnv
 from envs.config import CameraConfig, DriveConfig
 
 torch.set_num_threads(1)  # small networks learn slower with more, above all beside other work
@@ -21,10 +22,10 @@ CAMERA = CameraConfig(width_px=32, height_px=16)
 
 
 @pytest.fixture
-def venv(monkeypatch: pytest.MonkeyPatch) -> Iterator[PerceivedVecEnv]:
+def venv(monkeypatch: pytest.MonkeyPatch) -> Iterator[FleetVecEnv]:
     monkeypatch.setattr(fleet, "DrivingEnv", OracleEnv)
-    made = PerceivedVecEnv(make(DriveConfig(camera=CAMERA, renderer="none"), 2, seed=5, workers=0, is_labelled=True),
-                           Features(OracleEyes(), 2, 0.1, CAMERA))
+    made = FleetVecEnv(FleetConfig(DriveConfig(camera=CAMERA, renderer="none"), 2, seed=5, workers=0, is_labelled=True,
+                                   eyes=oracle_features))
     yield made
     made.close()
 
@@ -85,7 +86,7 @@ def test_learning_stops_early_on_noise_and_keeps_the_best() -> None:
     assert figures["epochs"] < 100
 
 
-def test_lessons_hold_the_experts_clean_action_whatever_is_executed(venv: PerceivedVecEnv) -> None:
+def test_lessons_hold_the_experts_clean_action_whatever_is_executed(venv: FleetVecEnv) -> None:
     executed = []
 
     def drive(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -101,7 +102,7 @@ def test_lessons_hold_the_experts_clean_action_whatever_is_executed(venv: Percei
 
 
 @pytest.mark.slow
-def test_a_clone_with_perfect_eyes_drives_most_of_its_routes(venv: PerceivedVecEnv) -> None:
+def test_a_clone_with_perfect_eyes_drives_most_of_its_routes(venv: FleetVecEnv) -> None:
     from agents.ppo import validate
     from scenarios.spec import suite
 

@@ -49,7 +49,7 @@ def test_each_bad_end_ends_and_costs_only_where_its_row_says_so(name):
         ends = name in ends_on
         assert ended(facts, ends_on) == (ends, False), mode
         assert bad_end(facts, ends_on) == (name if ends else None)
-        assert reward(facts, CONFIG, ends_on)[0] == (-1.0 if ends else 0.0)
+        assert reward(facts, CONFIG, ends_on)[0] == (-CONFIG.terminal_penalty if ends else 0.0)
 
 
 def test_every_mode_names_rows_that_exist_and_evaluation_goes_on_after_a_bump():

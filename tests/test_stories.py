@@ -198,7 +198,7 @@ class Bolter(Hand):
 def test_idler_is_blocked_after_twenty_seconds_and_earns_the_penalty_alone():
     score, _, earned = drive("first_drive", Idler(), ends="training")
     assert score.end == "blocked" and score.duration_s == pytest.approx(20.0, abs=0.2)
-    assert score.driving_score < 0.1 and earned == pytest.approx(-1.0, abs=0.01)
+    assert score.driving_score < 0.1 and earned == pytest.approx(-20.0, abs=0.01)
 
 
 def test_bolter_leaves_the_road_at_the_first_bend():
