@@ -1,11 +1,14 @@
-"""`nanodrive bench`: how long each stage takes on this machine, one process, medians over many calls.
+"""`nanodrive bench`: how long each stage takes on this machine, what a car costs in memory, how many pay.
 
-Every stage is timed on what the stage before it really made: a town, its world driven by the expert, frames of the
-states met on the way, labels and percepts of those frames. No score, no training.
+Every stage is timed, in one process, on what the stage before it really made: a town, its world driven by the expert,
+frames of the states met on the way, labels and percepts of those frames. Ratios to PyBullet's camera and to an older
+run come from the same figures. No score, no training: the speed of the whole loop stands in a run's report.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import resource
 import time
@@ -21,7 +24,7 @@ from rich.table import Table
 
 from agents import provenance
 from agents.expert import Expert
-from envs.config import CameraConfig, DriveConfig, require
+from envs.config import CameraConfig, ConfigError, DriveConfig, require
 from envs.driving_env import DrivingEnv
 from envs.geometry import Array
 from envs.labels import label
@@ -30,9 +33,15 @@ from envs.render.scene import build_scene
 from envs.roads.procedural import build_network, build_town
 from envs.state import Control, WorldState
 from envs.world import World
-from scenarios.spec import SPLITS, split_scenario
+from scenarios.spec import SPLITS, Scenario, split_scenario
 
 BATCH = 8  # frames the perception network sees at once
+CARS_PER_KM = 45.0  # parked along the route that is timed: 22 in all
+SMALL = (96, 96)  # a second size [px], for comparison with others' figures
+ROLLOUT_STEPS = 4_000  # of all cars together, in which restarts take their usual share
+MEMORY_ENVS = 8  # environments beside a first one whose memory is measured
+BUDGET_MS = {"World.reset, new town": 60.0, "World.step (0.1 s)": 0.4, "frame, raster": 0.4,
+             f"perceive, batch {BATCH}, per frame": 0.8}  # one core of the 2-core reference machine
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,20 @@ class BenchConfig:
     """the camera whose frames are drawn and seen"""
     weights: Path | None = None
     """perception checkpoint without its ending; default: the shipped one"""
+    max_cars: int = 64
+    """rollouts are timed with 1, 2, 4 ... cars up to this many, at most 256; 0: not at all"""
+    workers: int = 2
+    """processes that drive in the rollouts"""
+    compare: Path | None = None
+    """an older bench's JSON (its last line, or --out): print ratios to it"""
+    out: Path | None = None
+    """also write the result to this JSON file"""
 
     def __post_init__(self) -> None:
         require(3 <= self.calls <= 100_000, f"calls is {self.calls}; give 3 to 100000")
         require(1 <= self.threads <= 256, f"threads is {self.threads}; give 1 to 256")
+        require(0 <= self.max_cars <= 256, f"max_cars is {self.max_cars}; give 0 to 256")
+        require(0 <= self.workers <= 64, f"workers is {self.workers}; give 0 to 64")
 
 
 @dataclass(frozen=True)
@@ -69,24 +88,68 @@ class Timing:
 
 
 def run(config: BenchConfig) -> dict[str, Any]:
-    """Time all stages, print a table; returns the figures and the machine."""
+    """Time all stages, print a table; returns the figures and the machine. ConfigError when `compare` is no result."""
     os.environ["OMP_NUM_THREADS"] = str(config.threads)  # read by torch when it is first imported, below
     started, load = time.monotonic(), os.getloadavg()[0]
+    old = _older(config.compare) if config.compare else {}
     stages: dict[str, Timing] = {}
     with Console(stderr=True).status("timing stages") as status:
         for name, timing in _stages(config):
             stages[name] = timing
             status.update(f"{name}: {timing.median_ms:.3f} ms")
-    table = Table("stage", "median ms", "10 % .. 90 %", "CPU ms", "calls", "peak MiB",
-                  title=f"one process, time of a call; load before it {load:.1f}")
-    for name, timing in stages.items():
-        table.add_row(name, f"{timing.median_ms:.3f}", f"{timing.p10_ms:.3f} .. {timing.p90_ms:.3f}",
-                      f"{timing.cpu_ms:.3f}", str(timing.calls), f"{timing.peak_memory_mib:.0f}")
-    Console().print(table)
-    return {"stages": {name: vars(timing) for name, timing in stages.items()}, "machine": provenance.machine(),
-            "load_before": round(load, 2), "versions": provenance.versions(), "threads": config.threads,
-            "camera_px": [config.camera.width_px, config.camera.height_px],
-            "duration_s": round(time.monotonic() - started, 1)}
+        memory_mib = _memory_of_a_car(config)
+        rollouts: dict[int, float] = {}
+        for cars in (2**k for k in range(9) if 2**k <= config.max_cars):
+            status.update(f"rollouts with {cars} cars")
+            rollouts[cars] = _rollout_speed(config, cars)
+    result = {"stages": {name: vars(timing) for name, timing in stages.items()},
+              "ratio_to_tinyrenderer": stages["frame, bullet"].median_ms / stages["frame, raster"].median_ms,
+              "memory_per_environment_mib": memory_mib,
+              "rollout_steps_per_s": {str(cars): speed for cars, speed in rollouts.items()},
+              "machine": provenance.machine(), "load_before": round(load, 2), "versions": provenance.versions(),
+              "threads": config.threads, "workers": config.workers,
+              "camera_px": [config.camera.width_px, config.camera.height_px],
+              "duration_s": round(time.monotonic() - started, 1)}
+    if old:
+        result["speedup"] = {name: old[name] / timing.median_ms for name, timing in stages.items() if name in old}
+    _print(result)
+    if config.out:
+        from perception.checkpoint import replace_file
+
+        replace_file(config.out, json.dumps(result).encode())
+    return result
+
+
+def _older(path: Path) -> dict[str, float]:
+    """Median by stage of an older result, from a JSON file or a log that ends with one."""
+    try:
+        lines = path.read_text(encoding="utf-8").strip().splitlines()
+        return {name: float(timing["median_ms"]) for name, timing in json.loads(lines[-1])["stages"].items()}
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ConfigError(f"{path} is no result of nanodrive bench; give its --out file, or a log whose last line is "
+                          "its JSON") from error
+
+
+def _print(result: dict[str, Any]) -> None:
+    """The tables for people."""
+    console, speedup = Console(), result.get("speedup", {})
+    table = Table("stage", "median ms", "10 % .. 90 %", "per second", "of budget", "CPU ms",
+                  title=f"one process, time of a call; load before it {result['load_before']:.1f}")
+    if speedup:
+        table.add_column("times faster")
+    for name, timing in result["stages"].items():
+        median = timing["median_ms"]
+        share = f"{100 * median / BUDGET_MS[name]:.0f} %" if name in BUDGET_MS else ""
+        table.add_row(name, f"{median:.3f}", f"{timing['p10_ms']:.3f} .. {timing['p90_ms']:.3f}",
+                      f"{1000 / median:,.0f}", share, f"{timing['cpu_ms']:.3f}",
+                      *([f"{speedup[name]:.2f}" if name in speedup else "new"] if speedup else []))
+    console.print(table)
+    console.print(f"one frame: {result['ratio_to_tinyrenderer']:.0f} times faster than PyBullet's TinyRenderer; memory "
+                  f"per further environment: {result['memory_per_environment_mib']:.1f} MiB")
+    if result["rollout_steps_per_s"]:
+        rates = Table("cars", *result["rollout_steps_per_s"], title=f"rollouts, {result['workers']} processes")
+        rates.add_row("steps/s", *(f"{speed:,.0f}" for speed in result["rollout_steps_per_s"].values()))
+        console.print(rates)
 
 
 def measure(work: Callable[[], Any], calls: int, units: int = 1) -> Timing:
@@ -104,27 +167,38 @@ def measure(work: Callable[[], Any], calls: int, units: int = 1) -> Timing:
 
 def _stages(config: BenchConfig) -> Iterator[tuple[str, Timing]]:
     """(name, timing) of each stage, in the order of the data's way."""
-    scenario = split_scenario("val", 0)
+    scenario = busy_scenario()
     seeds = iter(SPLITS["val"])
-    yield "road network", measure(lambda: build_network(next(seeds)), min(config.calls, 100))
-    yield "town", measure(lambda: build_town(next(seeds)), min(config.calls, 100))
+    few = min(config.calls, 100)
+    yield "road network", measure(lambda: build_network(next(seeds)), few)
+    yield "town", measure(lambda: build_town(next(seeds)), few)
     drive = DriveConfig(camera=config.camera, renderer="none")
     world = World(drive)
     yield "World.reset, known town", measure(lambda: world.reset(scenario, np.random.default_rng(0)), config.calls)
+    towns = (split_scenario("train", k) for k in range(len(SPLITS["train"])))
+    yield "World.reset, new town", measure(lambda: world.reset(next(towns), np.random.default_rng(0)), few)
+    world.reset(scenario, np.random.default_rng(0))
     yield "World.step (0.1 s)", measure(lambda: world.step(Control(0.0, 0.2)), config.calls)
     world.close()
-    states = _drive(drive, scenario_states=config.calls)
+    states = _drive(drive, scenario, config.calls)
     frames = []
     for name in (row for row in RENDERERS if row != "none"):
-        renderer = RENDERERS[name](config.camera)
-        yield f"frame, {name}", measure(_each(states, partial(_shoot, config, renderer)), config.calls)
-        frames = [_shoot(config, renderer, state) for state in states[:BATCH]]
-        renderer.close()
+        for camera, title in [(dataclasses.replace(config.camera, width_px=SMALL[0], height_px=SMALL[1]),
+                               f"frame {SMALL[0]} x {SMALL[1]}, {name}"), (config.camera, f"frame, {name}")]:
+            renderer = RENDERERS[name](camera)
+            yield title, measure(_each(states, partial(_shoot, camera, renderer)), config.calls)
+            frames = [_shoot(camera, renderer, state) for state in states[:BATCH]]
+            renderer.close()
     pairs = list(zip(states, frames, strict=False))
     yield "label", measure(_each(pairs, partial(_label, config)), config.calls)
     yield from _perceiving(config, np.stack([frame.rgb for frame in frames]))
     for name in RENDERERS:
         yield f"DrivingEnv.step, {name}", _env_step(DriveConfig(camera=config.camera, renderer=name), config.calls)
+
+
+def busy_scenario() -> Scenario:
+    """A val town with 20 cars or a few more parked along the route."""
+    return split_scenario("val", 0).model_copy(update={"parked_cars_per_km": CARS_PER_KM})
 
 
 def _each(items: list[Any], work: Callable[[Any], Any]) -> Callable[[], Any]:
@@ -133,8 +207,8 @@ def _each(items: list[Any], work: Callable[[Any], Any]) -> Callable[[], Any]:
     return lambda: work(items[next(position) % len(items)])
 
 
-def _shoot(config: BenchConfig, renderer: Renderer, state: WorldState) -> Frame:
-    return renderer.render(build_scene(state), pose_of(config.camera, state.ego))
+def _shoot(camera: CameraConfig, renderer: Renderer, state: WorldState) -> Frame:
+    return renderer.render(build_scene(state), pose_of(camera, state.ego))
 
 
 def _label(config: BenchConfig, pair: tuple[WorldState, Frame]) -> Any:
@@ -142,11 +216,11 @@ def _label(config: BenchConfig, pair: tuple[WorldState, Frame]) -> Any:
     return label(state, config.camera, pose_of(config.camera, state.ego), frame)
 
 
-def _drive(drive: DriveConfig, scenario_states: int) -> list[WorldState]:
+def _drive(drive: DriveConfig, scenario: Scenario, most: int) -> list[WorldState]:
     """States of an expert's drive, at least BATCH and at most so many."""
     env, expert, states = DrivingEnv(drive, split="val", ends="evaluation"), Expert(), []
-    env.reset(seed=0, options={"scenario": split_scenario("val", 0)})
-    for _ in range(max(scenario_states, BATCH)):
+    env.reset(seed=0, options={"scenario": scenario})
+    for _ in range(max(most, BATCH)):
         env.advance(expert.act(None, env.state))
         states.append(env.state)
         if env.facts.is_at_goal:
@@ -180,3 +254,42 @@ def _env_step(drive: DriveConfig, calls: int) -> Timing:
     timing = measure(step, calls)
     env.close()
     return timing
+
+
+def _memory_of_a_car(config: BenchConfig) -> float:
+    """Resident memory [MiB] that each further environment with the fast camera costs, towns of their own included."""
+    envs = []
+    for index in range(MEMORY_ENVS + 1):
+        envs.append(DrivingEnv(DriveConfig(camera=config.camera), split="train"))
+        envs[-1].reset(seed=0, options={"scenario": split_scenario("train", index)})
+        if index == 0:
+            before = _resident_mib()
+    grown = (_resident_mib() - before) / MEMORY_ENVS
+    for env in envs:
+        env.close()
+    return grown
+
+
+def _resident_mib() -> float:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except OSError:  # not Linux: the peak is the nearest there is
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _rollout_speed(config: BenchConfig, cars: int) -> float:
+    """Camera steps a second of so many cars in worker processes, with perception, new towns and the expert's labels."""
+    from agents import rollouts
+    from agents.fleet import LABEL
+
+    venv = rollouts.make(DriveConfig(camera=config.camera), cars, "train", 0, min(config.workers, cars), True)
+    rounds = max(min(20 * config.calls, ROLLOUT_STEPS) // cars, 3)
+    venv.reset()
+    infos = venv.reset_infos
+    for k in range(rounds + 1):
+        if k == 1:
+            begun = time.perf_counter()
+        infos = venv.advance(np.stack([info[LABEL] for info in infos]))[3]
+    speed = rounds * cars / (time.perf_counter() - begun)
+    venv.close()
+    return speed

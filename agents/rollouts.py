@@ -2,7 +2,7 @@
 
 A worker process holds several `DrivingEnv`s and its own copy of the CNN, so that two cores drive and see side by side,
 and one message a step carries all it has to say: no frame crosses a process border (the other way, frames in shared
-memory and one batch in the learner's process, was a third slower; docs/LOG.md). A worker that dies or hangs is
+memory and one batch in the learner's process, was a sixth slower; docs/LOG.md). A worker that dies or hangs is
 replaced, and its episodes count as cut short. Nothing here learns.
 """
 

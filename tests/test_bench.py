@@ -2,11 +2,13 @@
 
 import time
 
+import numpy as np
 import pytest
 
 from agents import bench
 from agents.bench import BenchConfig, measure
-from envs.config import ConfigError
+from envs.config import ConfigError, DriveConfig
+from envs.world import World
 
 
 def test_sleeping_takes_time_but_no_processor():
@@ -34,7 +36,14 @@ def test_items_come_round_and_round():
     assert seen == [1, 2, 3, 1, 2]
 
 
-@pytest.mark.parametrize(("settings", "said"), [({"calls": 2}, "calls is 2"), ({"threads": 0}, "threads is 0")])
+def test_the_busy_town_has_twenty_cars():
+    world = World(DriveConfig(renderer="none"))
+    assert 20 <= len(world.reset(bench.busy_scenario(), np.random.default_rng(0)).actors.id) <= 30
+    world.close()
+
+
+@pytest.mark.parametrize(("settings", "said"), [({"calls": 2}, "calls is 2"), ({"threads": 0}, "threads is 0"),
+                                               ({"max_cars": 300}, "max_cars is 300")])
 def test_settings_out_of_range(settings, said):
     with pytest.raises(ConfigError, match=said):
         BenchConfig(**settings)

@@ -117,9 +117,20 @@ def test_generate_then_perceive(tmp_path, capfd):
     assert (tmp_path / "seen" / "grey.png").is_file()
 
 
-def test_bench_measures_every_stage(capfd):
-    assert nanodrive.main(["bench", "--calls", "3", "--camera.width-px", "160", "--camera.height-px", "80"]) == 0
+def test_bench_measures_every_stage_and_compares(tmp_path, capfd):
+    few = ["bench", "--calls", "3", "--max-cars", "2", "--workers", "0",
+           "--camera.width-px", "160", "--camera.height-px", "80"]
+    assert nanodrive.main([*few, "--out", str(tmp_path / "old.json")]) == 0
     answer = last_line(capfd.readouterr().out)
+    assert set(answer["rollout_steps_per_s"]) == {"1", "2"} and min(answer["rollout_steps_per_s"].values()) > 1
+    assert answer["ratio_to_tinyrenderer"] > 1 and 0 < answer["memory_per_environment_mib"] < 200
+    assert json.loads((tmp_path / "old.json").read_text()) == answer
+    assert nanodrive.main([*few[:3], "--max-cars", "0", "--compare", str(tmp_path / "old.json")]) == 0
+    out = capfd.readouterr().out
+    assert last_line(out)["speedup"].keys() == answer["stages"].keys() and "times faster" in out
+    (tmp_path / "odd.json").write_text("[1]")
+    assert nanodrive.main(["bench", "--compare", str(tmp_path / "odd.json")]) == 2
+    assert "is no result of nanodrive bench" in capfd.readouterr().err
     assert {"town", "World.step (0.1 s)", "frame, bullet", "label", "perceive, batch 8, per frame",
             "DrivingEnv.step, bullet"} <= set(answer["stages"])
     assert all(0 < timing["p10_ms"] <= timing["median_ms"] <= timing["p90_ms"] for timing in answer["stages"].values())
