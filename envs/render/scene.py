@@ -20,7 +20,7 @@ from numba import njit
 from envs.geometry import Array, interpolate, offset_polyline, stations
 from envs.roads.network import Control, Lane, Marking, RoadNetwork
 from envs.signs import SIGNS, face
-from envs.state import ActorKind, PropKind, SignPosts, Town, WorldState
+from envs.state import ActorKind, Actors, PropKind, SignPosts, Town, WorldState
 
 Kept = TypeVar("Kept")
 
@@ -387,13 +387,18 @@ def light_of(town: Town) -> Light:
     return Light(sun=(math.cos(azimuth) * math.cos(height), math.sin(azimuth) * math.cos(height), math.sin(height)))
 
 
-def build_scene(state: WorldState) -> Scene:
-    """What a camera could see at this instant."""
-    actors = state.actors
+@kept
+def _actor_boxes(actors: Actors) -> Boxes:
+    """The boxes of all actors; the world hands on the same `Actors` while nobody moves."""
     groups = []
     for kind, (parts, semantic) in ACTOR_PARTS.items():
         rows = np.flatnonzero(actors.kind == kind)
         if len(rows):
             groups.append(_build(parts, actors.pose[rows], actors.size_m[rows], actors.colour[rows], semantic,
                                  INSTANCE_ACTOR + actors.id[rows]))
-    return Scene(static_scene(state.town), _stack(groups or [no_boxes()]), light_of(state.town))
+    return _stack(groups or [no_boxes()])
+
+
+def build_scene(state: WorldState) -> Scene:
+    """What a camera could see at this instant."""
+    return Scene(static_scene(state.town), _actor_boxes(state.actors), light_of(state.town))
