@@ -140,7 +140,7 @@ class Route:
 
     def index_at(self, station_m: float) -> int:
         """Index of the route point nearest before a station."""
-        return int(np.clip(np.searchsorted(self.station_m, station_m, side="right") - 1, 0, len(self.station_m) - 1))
+        return max(0, int(self.station_m.searchsorted(station_m, side="right")) - 1)
 
     def locate(self, x_m: float, y_m: float, near_m: float | None = None) -> tuple[float, float]:
         """(station, lateral left) [m] of a world point; searched 30 m around `near_m` if given, else everywhere."""
