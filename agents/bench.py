@@ -132,7 +132,7 @@ def _older(path: Path) -> dict[str, float]:
 
 def _print(result: dict[str, Any]) -> None:
     """The tables for people."""
-    console, speedup = Console(), result.get("speedup", {})
+    console, speedup = Console() if Console().is_terminal else Console(width=120), result.get("speedup", {})
     table = Table("stage", "median ms", "10 % .. 90 %", "per second", "of budget", "CPU ms",
                   title=f"one process, time of a call; load before it {result['load_before']:.1f}")
     if speedup:
