@@ -1,12 +1,13 @@
-"""A contact sheet of the world: two views from each of some towns, for people to judge what cameras see.
+"""Contact sheets of the world, for people to judge what cameras see: towns, and both cameras side by side.
 
-`python -m envs.render.sheet docs/frames.png` makes the one in the documentation. Nothing is simulated here.
+`python -m envs.render.sheet towns docs/frames.png` and `cameras docs/cameras.png` make those in the documentation.
+Nothing is simulated here.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from envs.world import World
 from scenarios.spec import Scenario
 
 TOWNS, COLUMNS = range(6), 3
+PAIRED_TOWNS = range(2, 5)
 CAMERA = CameraConfig(width_px=384, height_px=192)
 SIGN_AHEAD_M = 9.5  # of the camera car's rear axle
 ROUTE_SHARE = 0.55  # where on its route a town is seen
@@ -51,16 +53,34 @@ def views(town_seed: int) -> Iterator[WorldState]:
 
 def draw_sheet(renderer: str = "raster") -> Array:
     """The sheet as uint8 (H, W, 3) RGB: pictures row by row, the two views of a town one after the other."""
+    return _tiled(_pictures(renderer, TOWNS), COLUMNS)
+
+
+def draw_pairs() -> Array:
+    """Views of three towns by both cameras, ours on the left and PyBullet's on the right; uint8 (H, W, 3) RGB."""
+    ours, theirs = (_pictures(name, PAIRED_TOWNS) for name in ("raster", "bullet"))
+    return _tiled([picture for pair in zip(ours, theirs, strict=True) for picture in pair], 2)
+
+
+def _pictures(renderer: str, towns: Iterable[int]) -> list[Array]:
     camera = RENDERERS[renderer](CAMERA)
-    pictures = [np.pad(camera.render(build_scene(state), pose_of(CAMERA, state.ego)).rgb,
-                       ((0, FRAME_PX), (0, FRAME_PX), (0, 0))) for seed in TOWNS for state in views(seed)]
+    pictures = [camera.render(build_scene(state), pose_of(CAMERA, state.ego)).rgb
+                for seed in towns for state in views(seed)]
     camera.close()
-    rows = [np.concatenate(pictures[at:at + COLUMNS], axis=1) for at in range(0, len(pictures), COLUMNS)]
+    return pictures
+
+
+def _tiled(pictures: Sequence[Array], columns: int) -> Array:
+    """Pictures row by row, with FRAME_PX of black between them."""
+    framed = [np.pad(picture, ((0, FRAME_PX), (0, FRAME_PX), (0, 0))) for picture in pictures]
+    rows = [np.concatenate(framed[at:at + columns], axis=1) for at in range(0, len(framed), columns)]
     return np.concatenate(rows)[:-FRAME_PX, :-FRAME_PX]
 
 
+SHEETS = {"towns": draw_sheet, "cameras": draw_pairs}
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m envs.render.sheet FILE.png")
-    _, encoded = cv2.imencode(".png", draw_sheet()[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    Path(sys.argv[1]).write_bytes(encoded.tobytes())
+    if len(sys.argv) != 3 or sys.argv[1] not in SHEETS:
+        sys.exit(f"usage: python -m envs.render.sheet {'|'.join(SHEETS)} FILE.png")
+    _, encoded = cv2.imencode(".png", SHEETS[sys.argv[1]]()[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    Path(sys.argv[2]).write_bytes(encoded.tobytes())
