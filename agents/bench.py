@@ -1,8 +1,8 @@
-"""`nanodrive bench`: how long each stage takes on this machine, what a car costs in memory, how many pay.
+"""`nanodrive bench`: how long each stage takes on this machine, the memory of a car, rollouts by number of cars.
 
 Every stage is timed, in one process, on what the stage before it really made: a town, its world driven by the expert,
 frames of the states met on the way, labels and percepts of those frames. Ratios to PyBullet's camera and to an older
-run come from the same figures. No score, no training: the speed of the whole loop stands in a run's report.
+run come from the same figures. No score, no training: a run's curve.json has the wall time of each PPO update.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rich.table import Table
 
 from agents import provenance
 from agents.expert import Expert
+from agents.summary import wide_console
 from envs.config import CameraConfig, ConfigError, DriveConfig, require
 from envs.driving_env import DrivingEnv
 from envs.geometry import Array
@@ -132,7 +133,7 @@ def _older(path: Path) -> dict[str, float]:
 
 def _print(result: dict[str, Any]) -> None:
     """The tables for people."""
-    console, speedup = Console() if Console().is_terminal else Console(width=120), result.get("speedup", {})
+    console, speedup = wide_console(), result.get("speedup", {})
     table = Table("stage", "median ms", "10 % .. 90 %", "per second", "of budget", "CPU ms",
                   title=f"one process, time of a call; load before it {result['load_before']:.1f}")
     if speedup:

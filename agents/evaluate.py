@@ -28,7 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agents import policies, provenance
 from agents.policies import Policy, load_policy
-from agents.summary import show, summarise
+from agents.summary import show, summarise, wide_console
 from envs.config import CameraConfig, DriveConfig, require
 from envs.driving_env import DrivingEnv
 from envs.geometry import Array
@@ -44,7 +44,6 @@ SCHEMA_VERSION = 1
 RESULTS = "results.json"
 BASELINES = ("random", "expert")
 BLIND = ("random", "straight")  # rows of POLICIES that never look at the camera
-TABLE_WIDTH = 176  # letters, where the output is no terminal
 CLONE = "clone"  # folder beside a saved policy
 
 
@@ -128,7 +127,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     path = config.out / RESULTS
     config.out.mkdir(parents=True, exist_ok=True)
     replace_file(path, json.dumps(results, indent=1, allow_nan=False).encode())
-    show(results, Console() if Console().is_terminal else Console(width=TABLE_WIDTH))
+    show(results, wide_console())
     answer: dict[str, Any] = {"results": str(path), "suite": config.suite, "episodes": results["num_episodes"],
                               "duration_s": results["duration_s"], "policies": {
                                   row["name"]: row["summary"] for row in results["policies"]}}

@@ -19,6 +19,12 @@ METRICS: dict[str, tuple[str, float]] = {  # key of an episode's row: column tit
     "route_completion": ("route %", 1.0), "comfort": ("comfort %", 100.0), "mean_speed_mps": ("km/h", 3.6),
 }
 FAULTS = "infractions_per_km"
+TABLE_WIDTH = 176  # letters, where the output is no terminal
+
+
+def wide_console() -> Console:
+    """Standard output, wide enough for a table where it is no terminal."""
+    return Console() if Console().is_terminal else Console(width=TABLE_WIDTH)
 
 
 def summarise(episodes: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
