@@ -44,8 +44,8 @@ def pose_of(camera: CameraConfig, ego: VehicleState) -> CameraPose:
     tilt_cos, tilt_sin = np.cos(np.radians(camera.pitch_deg)), np.sin(np.radians(camera.pitch_deg))
     position = np.array([ego.x_m + cos * camera.forward_m, ego.y_m + sin * camera.forward_m, camera.height_m])
     forward = np.array([cos * tilt_cos, sin * tilt_cos, -tilt_sin])
-    right = np.array([sin, -cos, 0.0])
-    return CameraPose(position, np.stack([right, np.cross(forward, right), forward]))
+    down = np.array([-cos * tilt_sin, -sin * tilt_sin, -tilt_cos])
+    return CameraPose(position, np.stack([np.array([sin, -cos, 0.0]), down, forward]))
 
 
 def project_points(camera: CameraConfig, pose: CameraPose, points_m: Array) -> Array:

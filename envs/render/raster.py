@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numba import njit
 
 from envs.config import CameraConfig
 from envs.geometry import Array
@@ -141,7 +140,7 @@ def _solids(boxes: Boxes) -> _Solids:
     return _Solids(boxes.centre_m, boxes.size_m, boxes.yaw_rad, boxes.colour, boxes.semantic, boxes.instance)
 
 
-@njit(cache=True, nogil=True)
+@polygons.kernel
 def _meets_rows(ahead: float, reach: float, below: float, per_row: int, view: View) -> bool:
     """Whether flat ground `reach` about a place `ahead` of the camera can meet a scan line: far away little does."""
     turn = view.rotation
@@ -154,7 +153,7 @@ def _meets_rows(ahead: float, reach: float, below: float, per_row: int, view: Vi
     return (math.ceil((view.centre_v + low) * per_row - 0.5) > math.ceil((view.centre_v + high) * per_row - 0.5))
 
 
-@njit(cache=True, nogil=True)
+@polygons.kernel
 def _draw_ground(ground: _Ground, view: View, scratch: Scratch, material: Array, coverage: Array,
                  paint: Array) -> None:
     """Fill `material` with what lies where, and `coverage` and `paint` with how much of which paint lies on it."""
@@ -181,7 +180,7 @@ def _draw_ground(ground: _Ground, view: View, scratch: Scratch, material: Array,
                 fill(scratch, count, kind, material)
 
 
-@njit(cache=True, nogil=True)
+@polygons.kernel
 def _lay_ground(ground: _Ground, grain: _Grain, first: int, material: Array, coverage: Array, paint: Array,
                 canvas: Canvas) -> None:
     """Colour the ground rows: the material under its share of paint, times noise that is fixed to the world."""
@@ -212,7 +211,7 @@ def _lay_ground(ground: _Ground, grain: _Grain, first: int, material: Array, cov
             canvas.class_id[y, x] = ground.semantic[kind]
 
 
-@njit(cache=True, nogil=True)
+@polygons.kernel
 def _draw_boxes(boxes: _Solids, light: Array, view: View, scratch: Scratch, canvas: Canvas) -> None:
     """Draw upright boxes: the at most three sides each that look at the camera, lit by the sun."""
     turn, points = view.rotation, scratch.points
@@ -253,7 +252,7 @@ def _draw_boxes(boxes: _Solids, light: Array, view: View, scratch: Scratch, canv
             draw_solid(scratch, count, plane, colour, boxes.semantic[k], boxes.instance[k], canvas)
 
 
-@njit(cache=True, nogil=True)
+@polygons.kernel
 def _draw_faces(faces: _Faces, light: Array, view: View, scratch: Scratch, canvas: Canvas) -> None:
     """Draw the sign faces that look at the camera."""
     turn, points = view.rotation, scratch.points
@@ -282,7 +281,7 @@ def _draw_faces(faces: _Faces, light: Array, view: View, scratch: Scratch, canva
         _texture_face(faces, k, board, offset, strength, count, view, scratch, canvas)
 
 
-@njit(cache=True, nogil=True)
+@polygons.kernel
 def _texture_face(faces: _Faces, k: int, board: Array, offset: float, strength: float, count: int, view: View,
                   scratch: Scratch, canvas: Canvas) -> None:
     """Draw one projected sign face from the mip level whose texels are as large as pixels, blended bilinearly."""
@@ -319,7 +318,7 @@ def _texture_face(faces: _Faces, k: int, board: Array, offset: float, strength: 
             canvas.instance_id[y, x] = faces.instance[k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@polygons.kernel
 def _depth(inverse_depth: Array, out: Array) -> None:
     """1 / inverse_depth into `out`, both flat float32; inf where it is 0."""
     one = np.float32(1.0)
@@ -327,7 +326,7 @@ def _depth(inverse_depth: Array, out: Array) -> None:
         out[i] = one / inverse_depth[i]
 
 
-@njit(cache=True, nogil=True)
+@polygons.kernel
 def _draw(ground: _Ground, grain: _Grain, faces: _Faces, solids: tuple[_Solids, _Solids], light: Array, view: View,
           first: int, scratch: Scratch, layers: _Layers, canvas: Canvas, depth: Array) -> None:
     """Draw a whole frame on a canvas that holds the sky, the plane's 1 / depth, and zeros."""
@@ -383,4 +382,4 @@ def announce_compilation() -> None:
     source = Path(__file__)
     indexes = Path(_draw.stats.cache_path or source.parent).glob(f"{source.stem}._draw-*.nbi")
     if not any(index.stat().st_mtime >= source.stat().st_mtime for index in indexes):
-        print("nanodrive: compiling the rasteriser, once, for about half a minute", file=sys.stderr, flush=True)
+        print("nanodrive: compiling the rasteriser, once, for about ten seconds", file=sys.stderr, flush=True)
