@@ -1,11 +1,12 @@
-"""Contact sheets of the world, for people to judge what cameras see: towns, and both cameras side by side.
+"""Contact sheets of the world, for people to judge what cameras see: towns, both cameras side by side, hard cases.
 
-`python -m envs.render.sheet towns docs/frames.png` and `cameras docs/cameras.png` make those in the documentation.
-Nothing is simulated here.
+`python -m envs.render.sheet towns docs/frames.png`, `cameras docs/cameras.png` and `cases docs/cases.png` make those in
+the documentation. Nothing is simulated here.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -17,11 +18,11 @@ import numpy as np
 from envs.config import CameraConfig, DriveConfig
 from envs.geometry import Array
 from envs.render.camera import RENDERERS, pose_of
-from envs.render.scene import build_scene
+from envs.render.scene import Light, build_scene, light_of
 from envs.signs import SIGNS
 from envs.state import WorldState
 from envs.world import World
-from scenarios.spec import Scenario
+from scenarios.spec import Obstacle, Scenario
 
 TOWNS, COLUMNS = range(6), 3
 PAIRED_TOWNS = range(2, 5)
@@ -29,6 +30,16 @@ CAMERA = CameraConfig(width_px=384, height_px=192)
 SIGN_AHEAD_M = 9.5  # of the camera car's rear axle
 ROUTE_SHARE = 0.55  # where on its route a town is seen
 FRAME_PX = 4  # black between pictures
+CASE_TOWNS, CASE_COLUMNS = (3, 11, 12, 20), 4  # a town in each column
+JUNCTION_AHEAD_M = 9.0
+NEIGHBOURS = (Obstacle(route_station_m=6.0), Obstacle(route_station_m=4.6, lateral_m=2.9, heading_deg=180),
+              Obstacle(route_station_m=5.5, lateral_m=-1.0, heading_deg=70),
+              Obstacle(route_station_m=5.0, lateral_m=0.6, kind="pedestrian"))  # from the camera car's rear axle
+SIGN_AWAY_M = (32.0, 20.0, 12.0, 7.0)
+HIDDEN_FROM_M, HIDER_BEFORE_M = 16.0, (3.2, 3.8, 4.4, 5.0)
+HIDER_ASIDE_M, VAN_M = 1.0, (4.4, 1.9, 2.6)
+SUN_TURN_DEG = (0, 90, 180, 270)  # of the driver's heading, to the left
+LOW_SUN = math.radians(15)
 
 
 def _at(state: WorldState, line_m: Array, station_m: Array, at_m: float) -> WorldState:
@@ -38,17 +49,75 @@ def _at(state: WorldState, line_m: Array, station_m: Array, at_m: float) -> Worl
     return replace(state, ego=replace(state.ego, x_m=x, y_m=y, yaw_rad=float(np.arctan2(ahead_y - y, ahead_x - x))))
 
 
-def views(town_seed: int) -> Iterator[WorldState]:
-    """A town seen before one of its signs, of another kind in each town, and on the way."""
+def _start(town_seed: int, obstacles: tuple[Obstacle, ...] = ()) -> WorldState:
     world = World(DriveConfig(camera=CAMERA))
-    start = world.reset(Scenario(name="sheet", town_seed=town_seed), np.random.default_rng(town_seed))
+    start = world.reset(Scenario(name="sheet", town_seed=town_seed, obstacles=obstacles),
+                        np.random.default_rng(town_seed))
     world.close()
-    signs, route, lanes = start.town.signs, start.route, start.town.network.lanes
-    kinds = signs.sign - town_seed % len(SIGNS)
+    return start
+
+
+def _before_sign(state: WorldState, away_m: float) -> tuple[WorldState, int]:
+    """Before one of the town's signs, of another kind in each town, and the sign's row."""
+    signs = state.town.signs
+    kinds = signs.sign - state.town.seed % len(SIGNS)
     row = int(np.argmin(np.where(kinds < 0, kinds + len(SIGNS), kinds)))
-    lane = lanes[signs.lane[row]]
-    yield _at(start, lane.centre_m, lane.station_m, max(0.0, signs.station_m[row] - SIGN_AHEAD_M))
-    yield _at(start, route.points_m, route.station_m, ROUTE_SHARE * route.length_m)
+    lane = state.town.network.lanes[signs.lane[row]]
+    return _at(state, lane.centre_m, lane.station_m, max(0.0, signs.station_m[row] - away_m)), row
+
+
+def _on_route(state: WorldState, at_m: float) -> WorldState:
+    return _at(state, state.route.points_m, state.route.station_m, at_m)
+
+
+def views(town_seed: int) -> Iterator[WorldState]:
+    """A town seen before one of its signs and on the way."""
+    start = _start(town_seed)
+    yield _before_sign(start, SIGN_AHEAD_M)[0]
+    yield _on_route(start, ROUTE_SHARE * start.route.length_m)
+
+
+def _junction(state: WorldState) -> WorldState:
+    """Before the first junction on the route that is not at its start."""
+    lanes = state.town.network.lanes
+    ends = np.cumsum([lanes[k].length_m for k in state.route.lanes])
+    at_m = next(end for k, end in zip(state.route.lanes[1:], ends, strict=False)
+                if lanes[k].junction is not None and end > 2 * JUNCTION_AHEAD_M)
+    return _on_route(state, at_m - JUNCTION_AHEAD_M)
+
+
+def _beside(state: WorldState, neighbour: Obstacle) -> WorldState:
+    """Halfway along the route, with somebody placed as seen from the camera car."""
+    at_m = ROUTE_SHARE * state.route.length_m
+    there = neighbour.model_copy(update={"route_station_m": neighbour.route_station_m + at_m})
+    return _on_route(_start(state.town.seed, (there,)), at_m)
+
+
+def _hidden_sign(state: WorldState, before_m: float) -> WorldState:
+    """Before a sign of which a van, the town's last actor moved there, hides a part."""
+    view, row = _before_sign(state, HIDDEN_FROM_M)
+    (x, y, yaw), ego = view.town.signs.pose[row], view.ego
+    away_m = math.hypot(x - ego.x_m, y - ego.y_m)
+    ahead_x, ahead_y = (x - ego.x_m) / away_m, (y - ego.y_m) / away_m
+    pose, size = view.actors.pose.copy(), view.actors.size_m.copy()
+    pose[-1] = (x - before_m * ahead_x + HIDER_ASIDE_M * ahead_y, y - before_m * ahead_y - HIDER_ASIDE_M * ahead_x, yaw)
+    size[-1] = VAN_M
+    return replace(view, actors=replace(view.actors, pose=pose, size_m=size))
+
+
+def cases() -> Iterator[tuple[WorldState, Light]]:
+    """What is hard to draw, a row of pictures each: towns, junctions, close by, signs, half hidden, low sun."""
+    starts = [_start(seed) for seed in CASE_TOWNS]
+    rows = [[_on_route(start, ROUTE_SHARE * start.route.length_m) for start in starts],
+            [_junction(start) for start in starts],
+            [_beside(start, neighbour) for start, neighbour in zip(starts, NEIGHBOURS, strict=True)],
+            [_before_sign(start, away_m)[0] for start, away_m in zip(starts, SIGN_AWAY_M, strict=True)],
+            [_hidden_sign(start, before_m) for start, before_m in zip(starts, HIDER_BEFORE_M, strict=True)]]
+    yield from ((state, light_of(state.town)) for row in rows for state in row)
+    here = _on_route(starts[0], 0.3 * starts[0].route.length_m)
+    for turn in np.radians(SUN_TURN_DEG) + here.ego.yaw_rad:
+        sun = math.cos(turn) * math.cos(LOW_SUN), math.sin(turn) * math.cos(LOW_SUN), math.sin(LOW_SUN)
+        yield here, replace(light_of(here.town), sun=sun)
 
 
 def draw_sheet(renderer: str = "raster") -> Array:
@@ -62,10 +131,19 @@ def draw_pairs() -> Array:
     return _tiled([picture for pair in zip(ours, theirs, strict=True) for picture in pair], 2)
 
 
+def draw_cases(renderer: str = "raster") -> Array:
+    """24 cases, six rows of four, as uint8 (H, W, 3) RGB."""
+    return _tiled(_shots(renderer, cases()), CASE_COLUMNS)
+
+
 def _pictures(renderer: str, towns: Iterable[int]) -> list[Array]:
+    return _shots(renderer, ((state, light_of(state.town)) for seed in towns for state in views(seed)))
+
+
+def _shots(renderer: str, moments: Iterable[tuple[WorldState, Light]]) -> list[Array]:
     camera = RENDERERS[renderer](CAMERA)
-    pictures = [camera.render(build_scene(state), pose_of(CAMERA, state.ego)).rgb
-                for seed in towns for state in views(seed)]
+    pictures = [camera.render(replace(build_scene(state), light=light), pose_of(CAMERA, state.ego)).rgb
+                for state, light in moments]
     camera.close()
     return pictures
 
@@ -77,7 +155,7 @@ def _tiled(pictures: Sequence[Array], columns: int) -> Array:
     return np.concatenate(rows)[:-FRAME_PX, :-FRAME_PX]
 
 
-SHEETS = {"towns": draw_sheet, "cameras": draw_pairs}
+SHEETS = {"towns": draw_sheet, "cameras": draw_pairs, "cases": draw_cases}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in SHEETS:
