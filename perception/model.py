@@ -8,6 +8,7 @@ here (tasks.py, checkpoint.py, perceiver.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import cv2
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from envs.labels import LANE_ROWS, LEAD_COLUMNS, PATH_STATIONS_M
+from envs.labels import LANE_ROWS, PATH_STATIONS_M
 from envs.signs import SIGNS
 
 GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX = 80, 160
@@ -107,7 +108,7 @@ class LeadHead(nn.Module):
 
     def forward(self, at8: Tensor) -> Tensor:
         narrow = self.narrow(at8)
-        return self.columns(narrow.reshape(len(narrow), -1, LEAD_COLUMNS))
+        return self.columns(narrow.flatten(1, 2))
 
 
 class Glimpse(nn.Module):
@@ -155,11 +156,7 @@ class DriveNet(nn.Module):
         (N, 4, 4) left, top, right, bottom as shares of width and height, sign_peak (N, 4) in [0, 1], sign_distance_m
         (N, 4) and sign_logits (N, 4, NUM_NAMES).
         """
-        outputs = self.look(glance_of(image), command)
-        signs = find_peaks(outputs["sign_map"])
-        crops = cut_crops(image, signs["sign_box"])
-        logits = self.glimpse(crops.flatten(0, 1)).unflatten(0, crops.shape[:2])
-        return outputs | signs | {"sign_logits": logits}
+        return with_glimpses(self.look(glance_of(image), command), image, self.glimpse)
 
     def look(self, glance: Tensor, command: Tensor) -> dict[str, Tensor]:
         """The heads on the glance (N, 3, 80, 160) of `glance_of`, and the command (N, 5).
@@ -202,6 +199,14 @@ def glance_of(image: Tensor) -> Tensor:
     for frame, small in zip(image.numpy(), glance, strict=True):
         cv2.resize(frame, (GLANCE_WIDTH_PX, GLANCE_HEIGHT_PX), dst=small, interpolation=cv2.INTER_AREA)
     return torch.from_numpy(glance).permute(0, 3, 1, 2).float().sub_(PIXEL_MEAN).mul_(PIXEL_SCALE)
+
+
+def with_glimpses(outputs: dict[str, Tensor], image: Tensor, name: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """The heads of `look` and what `name` makes of the crops at the peaks of its sign map; see DriveNet.forward."""
+    signs = find_peaks(outputs["sign_map"])
+    crops = cut_crops(image, signs["sign_box"])
+    logits = name(crops.flatten(0, 1)).unflatten(0, crops.shape[:2])
+    return outputs | signs | {"sign_logits": logits}
 
 
 def find_peaks(sign_map: Tensor) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ bonnet, the way driven since the last standstill. No ground truth enters here, a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from envs.signs import SIGN_INDEX, SIGNS
 from envs.state import EGO_SHAPE
 from perception import checkpoint
 from perception.checkpoint import CheckpointError
+from perception.export import OnnxNet
 from perception.model import DriveNet, ModelConfig, frozen
 
 WEIGHTS = Path(__file__).parent / "weights" / "perception"
@@ -51,15 +53,20 @@ class Percept:
     embedding: Array  # (N, 32) float32 in [-1, 1]
 
 
+# Who computes the network: a row takes the model, and gives a function of (image, command) as `DriveNet.forward` is.
+BACKENDS: dict[str, Callable[[DriveNet], Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]]] = {
+    "onnx": OnnxNet, "torch": frozen}
+
+
 class Perceiver:
     """The network frozen for use. Deterministic for a given batch; torch's thread count is the caller's."""
 
-    def __init__(self, model: DriveNet, camera: CameraConfig | None = None) -> None:
-        self.model = frozen(model)
+    def __init__(self, model: DriveNet, camera: CameraConfig | None = None, backend: str = "onnx") -> None:
+        self._net = BACKENDS[backend](model)
         self.camera = camera or CameraConfig()
 
     @staticmethod
-    def load(stem: Path | None = None, camera: CameraConfig | None = None) -> Perceiver:
+    def load(stem: Path | None = None, camera: CameraConfig | None = None, backend: str = "onnx") -> Perceiver:
         """The trained perceiver at `stem` (default: the shipped one), for a camera of any size and the trained view.
 
         Raises CheckpointError when the files are missing or odd, or were trained for another kind of view.
@@ -73,14 +80,14 @@ class Perceiver:
         checkpoint.restore(model, tensors, source)
         if camera is not None:
             _require_same_view(camera, trained, source)
-        return Perceiver(model, camera or trained)
+        return Perceiver(model, camera or trained, backend)
 
     def perceive(self, camera: Array, command: Array) -> Percept:
         """Look at frames uint8 (N, H, W, 3) with commands (N, 5), one-hot of Command and metres to the manoeuvre."""
         height, width = camera.shape[1:3]
         with torch.inference_mode():
-            outputs = self.model(torch.from_numpy(np.ascontiguousarray(camera)),
-                                 torch.from_numpy(np.ascontiguousarray(command, np.float32)))
+            outputs = self._net(torch.from_numpy(np.ascontiguousarray(camera)),
+                                torch.from_numpy(np.ascontiguousarray(command, np.float32)))
             names = torch.log_softmax(outputs["sign_logits"], 2)
             present = torch.sigmoid(outputs["boundary_logit"])
         out = {name: value.numpy() for name, value in outputs.items()}

@@ -1,0 +1,73 @@
+"""The network by ONNX Runtime: the same weights and numbers as in torch, in less than half of its time on one core.
+
+A network is exported in memory when it is loaded, in a fifth of a second, so no second file of weights can go stale.
+What the outputs mean is model.py's business.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from perception.model import CROP_PX, GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX, DriveNet, frozen, glance_of, with_glimpses
+
+OPSET = 17
+
+
+class OnnxNet:
+    """`frozen(model)` as ONNX graphs, for batches of any size, on as many threads as torch has now.
+
+    Changes the model given as `frozen` does.
+    """
+
+    def __init__(self, model: DriveNet) -> None:
+        frozen(model)
+        glance, command = torch.zeros(2, 3, GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX), torch.zeros(2, 5)
+        with torch.inference_mode():
+            self._heads = tuple(model.look(glance, command))
+        self._look = _session(to_onnx(_Look(model), {"glance": glance, "command": command}, self._heads))
+        self._glimpse = _session(to_onnx(model.glimpse, {"crops": torch.zeros(2, 3, CROP_PX, CROP_PX)}, ("logits",)))
+
+    def __call__(self, image: Tensor, command: Tensor) -> dict[str, Tensor]:
+        """As `DriveNet.forward`."""
+        values = self._look.run(None, {"glance": glance_of(image).contiguous().numpy(), "command": command.numpy()})
+        outputs = {head: torch.from_numpy(value) for head, value in zip(self._heads, values, strict=True)}
+        return with_glimpses(outputs, image, self._name)
+
+    def _name(self, crops: Tensor) -> Tensor:
+        return torch.from_numpy(self._glimpse.run(None, {"crops": crops.contiguous().numpy()})[0])
+
+
+class _Look(nn.Module):
+    """`DriveNet.look` with its heads as a tuple, as the exporter wants them."""
+
+    def __init__(self, model: DriveNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, glance: Tensor, command: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.model.look(glance, command).values())
+
+
+def to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str]) -> bytes:
+    """An ONNX model of a module in evaluation mode; the first dimension of all that goes in or out is the batch."""
+    file: Any = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter by tracing is deprecated; the new one takes seconds
+        torch.onnx.export(module.eval(), tuple(inputs.values()), file, input_names=list(inputs),
+                          output_names=list(outputs), dynamo=False, opset_version=OPSET,
+                          dynamic_axes={name: {0: "batch"} for name in (*inputs, *outputs)})
+    return bytes(file.getvalue())
+
+
+def _session(graph: bytes) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other processes want the cores
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

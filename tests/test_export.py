@@ -1,0 +1,42 @@
+"""The network by ONNX Runtime gives what torch gives."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from perception.export import OnnxNet, to_onnx
+from perception.model import DriveNet, frozen
+from perception.perceiver import BACKENDS, Perceiver
+
+PARITY = 1e-4  # of outputs of order one; metres and pixels are compared relative to their size
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_onnx_agrees_with_torch_on_the_shipped_weights(count):
+    rng = np.random.default_rng(count)
+    smooth = rng.integers(0, 256, (count, 20, 40, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+    command = np.column_stack([np.eye(4)[rng.integers(0, 4, count)], rng.uniform(0, 60, count)]).astype(np.float32)
+    seen = [vars(Perceiver.load(backend=name).perceive(smooth, command)) for name in BACKENDS]
+    for name, value in seen[0].items():
+        np.testing.assert_allclose(value, seen[1][name], rtol=PARITY, atol=PARITY, err_msg=name)
+
+
+def test_every_output_keeps_its_name():
+    torch.manual_seed(3)
+    model = DriveNet()
+    image, command = torch.randint(0, 256, (2, 160, 320, 3), dtype=torch.uint8), torch.rand(2, 5)
+    with torch.inference_mode():
+        by_onnx, by_torch = OnnxNet(model)(image, command), frozen(model)(image, command)
+    assert by_onnx.keys() == by_torch.keys()
+    for name, value in by_torch.items():
+        assert value.shape == by_onnx[name].shape
+        assert float((value - by_onnx[name]).abs().max()) < PARITY, name
+
+
+def test_a_graph_is_valid_and_small():
+    glimpse = to_onnx(frozen(DriveNet()).glimpse, {"crops": torch.zeros(2, 3, 32, 32)}, ["logits"])
+    graph = onnx.load_model_from_string(glimpse)
+    onnx.checker.check_model(graph, full_check=True)
+    assert graph.graph.input[0].name == "crops"
+    assert len(glimpse) < 1_000_000
