@@ -31,18 +31,18 @@ class Preset:
     ppo_steps: int
     validation_towns: int
     episodes: int
-    num_envs: int = 16
+    num_envs: int = 32
 
 
 PRESETS: dict[str, Preset] = {
     "smoke": Preset(expert_steps=320, clone_steps=160, dagger_rounds=1, ppo_steps=512, validation_towns=1, episodes=1,
                     num_envs=2),
-    "quick": Preset(expert_steps=12_000, clone_steps=8_000, dagger_rounds=4, ppo_steps=300_000, validation_towns=40,
+    "quick": Preset(expert_steps=12_000, clone_steps=8_000, dagger_rounds=4, ppo_steps=450_000, validation_towns=40,
                     episodes=20),
     "laptop": Preset(expert_steps=40_000, clone_steps=20_000, dagger_rounds=6, ppo_steps=2_000_000,
                      validation_towns=80, episodes=50),
     "full": Preset(expert_steps=100_000, clone_steps=50_000, dagger_rounds=4, ppo_steps=10_000_000,
-                   validation_towns=100, episodes=200, num_envs=32),
+                   validation_towns=100, episodes=200),
 }
 
 
@@ -102,7 +102,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
     # PPO improves the clone on the reward.
     is_resumed = config.resume and (folder / f"{ppo.STATE}.json").is_file()
     with cars(is_labelled=False) as venv:
-        actor, _ = ppo.train(venv, recipe, clone, folder, spec.suite("val", preset.validation_towns), is_resumed)
+        actor, curve = ppo.train(venv, recipe, clone, folder, spec.suite("val", preset.validation_towns), is_resumed)
     policies.save_actor(folder / "policy", actor, "ppo", drive, {"recipe": asdict(recipe)})
 
     # Towns that nobody has seen decide, with clone, expert and random beside it.
@@ -115,7 +115,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
     film = replay.run(replay.ReplayConfig(first, out=folder / "drive.mp4"))
     page = report.run(report.ReportConfig((folder,)))
     return {**answer, "policy": str(folder / "policy"), "film": film["mp4"], "report": page["report"],
-            "wall_s": round(time.monotonic() - started, 1)}
+            "ppo_steps_per_s": round(curve.steps_per_s()), "wall_s": round(time.monotonic() - started, 1)}
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class PPOConfig:
 
     total_steps: int = 300_000
     """camera steps of all cars together, the critic's warm-up included"""
-    steps_per_car: int = 512
+    steps_per_car: int = 256
     """steps of each car in one update"""
     warmup_updates: int = 3
     """updates in which only the critic learns"""
@@ -92,6 +92,10 @@ class Curve:
 
     training: list[dict[str, float]] = field(default_factory=list)
     validation: list[dict[str, float]] = field(default_factory=list)
+
+    def steps_per_s(self) -> float:
+        """Camera steps a second of rollouts and updates together; validation drives are left out."""
+        return self.training[-1]["steps"] / sum(row["update_s"] for row in self.training)
 
     def write(self, path: Path) -> None:
         """Save as JSON, atomically."""
@@ -197,13 +201,21 @@ def load_state(folder: Path, model: TwoRatePPO, config: PPOConfig) -> tuple[int,
 
 
 class Watch(BaseCallback):
-    """Keeps the scores and returns of finished episodes and moves the progress bar."""
+    """Keeps the scores and returns of finished episodes and the last rollout's time, and moves the progress bar."""
 
     def __init__(self, bar: Progress, task: Any) -> None:
         super().__init__()
         self._bar, self._task = bar, task
         self.scores: list[EpisodeScore] = []
         self.returns: list[float] = []
+        self.rollout_s = 0.0
+        self._begin_s = 0.0
+
+    def _on_rollout_start(self) -> None:
+        self._begin_s = time.monotonic()
+
+    def _on_rollout_end(self) -> None:
+        self.rollout_s = time.monotonic() - self._begin_s
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
@@ -280,8 +292,11 @@ def train(venv: FleetVecEnv, config: PPOConfig, actor: Actor, folder: Path,
             if update % config.boundary_updates == 0:
                 best = _boundary(venv, model, config, folder, validation, update, curve, best)
             _set_phase(model, config, update, num_updates)
+            update_begin_s = time.monotonic()
             model.learn(per_update, watch, log_interval=1_000_000_000, reset_num_timesteps=False)
-            curve.training.append(_row(model, watch, update, time.monotonic() - begin_s))
+            now_s = time.monotonic()
+            curve.training.append(_row(model, watch, update, now_s - begin_s) | {
+                "rollout_s": watch.rollout_s, "update_s": now_s - update_begin_s})
             _log(model, curve.training[-1])
             curve.write(folder / CURVE)
     best = _validated(venv, model, config, validation, num_updates, curve, best)
