@@ -163,6 +163,23 @@ class TestRenderer:
         renderer.close()
         assert digest(with_box) == digest(without)
 
+    def test_fog_takes_contrast_by_the_law_of_its_visibility(self, name):
+        """5 % of a contrast are left at the visibility, more nearer by; labels and depth know no fog."""
+        state = straight_road.state(20.0, actors=car(21.6 + 50.0 + CAR_M[0] / 2, -1.75, size_m=(4.5, 3.0, 2.4)))
+        scene, pose, renderer = build_scene(state), pose_of(CAMERA, state.ego), RENDERERS[name](CAMERA)
+        clear, at = renderer.render(scene, pose), pixel(CAMERA, pose, 71.6, -1.75, 1.0)
+        for visibility_m in (50.0, 100.0, 400.0):
+            light = dataclasses.replace(scene.light, visibility_m=visibility_m)
+            foggy = renderer.render(dataclasses.replace(scene, light=light), pose)
+            left = 0.05 ** (50.0 / visibility_m)
+            fog = np.array(light.sky_horizon)
+            np.testing.assert_allclose(foggy.rgb[at] - fog, left * (clear.rgb[at] - fog), atol=1.5)
+            for part in ("class_id", "instance_id", "depth_m"):
+                np.testing.assert_array_equal(getattr(foggy, part), getattr(clear, part))
+            near = np.abs(foggy.rgb[-1].astype(float) - clear.rgb[-1]).mean()
+            assert near < np.abs(foggy.rgb[42].astype(float) - clear.rgb[42]).mean(), "the far road fades first"
+        renderer.close()
+
     def test_near_hides_far(self, name):
         both = Actors(*(np.concatenate([getattr(part, field.name) for part in (
             car(45.0, -1.75, number=1), car(34.0, -1.75, number=2))]) for field in dataclasses.fields(Actors)))
@@ -275,6 +292,8 @@ def agreements(towns: range, scenes: int, camera: CameraConfig) -> list[Agreemen
     for seed in towns:
         for number in range(scenes):
             scene, ego = in_town(build_town(seed), number)
+            if number % 4 == 3:
+                scene = dataclasses.replace(scene, light=dataclasses.replace(scene.light, visibility_m=120.0))
             pose = pose_of(camera, ego)
             found.append(compare(reference.render(scene, pose), raster.render(scene, pose)))
     reference.close()

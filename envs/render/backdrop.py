@@ -1,6 +1,7 @@
-"""What lies behind everything: sky, sun, bare terrain, and the grain of the ground, from pinhole geometry alone.
+"""What lies behind and before everything: sky, sun, bare terrain, the grain of the ground, and fog.
 
-All renderers start from this canvas, so that they agree on it to the byte. It draws nothing that stands in the scene.
+All renderers begin and end with this canvas, so that they agree on it to the byte: it is pinhole geometry alone. It
+draws nothing that stands in the scene.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ SUN_COLOUR = (255.0, 250.0, 226.0)
 GRAIN_PX, GRAIN_M = 512, 0.12  # size of the tile and of one of its texels on the ground
 GRAIN_DEPTH = {SemanticClass.TERRAIN: 0.34, SemanticClass.ROAD: 0.16, SemanticClass.KERB: 0.16}
 GRAIN_FADE_M = 14.0  # the grain is half as strong here: farther texels are smaller than pixels
+FOG_TOP_M = 80.0  # above the camera: a layer of ground fog, the sky shows through it overhead
+EXTINCTION = -math.log(0.05)  # times 1 / visibility: the definition of the meteorological optical range
 HORIZON = -1e-4  # rays that fall less than this per metre never meet the ground
 
 
@@ -51,6 +54,22 @@ def _glow(rgb: Array, ahead: Array, left: Array, up: Array, sun: Array) -> None:
                     rgb[y, x, k] = np.uint8(rgb[y, x, k] + share * (SUN_COLOUR[k] - rgb[y, x, k]) + 0.5)
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def _veil(rgb: Array, inverse_depth: Array, slant: Array, up: Array, per_m: float, colour: Array) -> None:
+    """Let each pixel fade to `colour` with the way its light comes through fog (law of Bouguer and Lambert)."""
+    zero, half = np.float32(0.0), np.float32(0.5)
+    rate, top = np.float32(per_m), np.float32(FOG_TOP_M)
+    for y in range(rgb.shape[0]):
+        for x in range(rgb.shape[1]):
+            if inverse_depth[y, x] > zero:
+                way = slant[y, x] / inverse_depth[y, x]
+            else:  # the sky; at the horizon the way is endless
+                way = top * slant[y, x] / max(up[y, x], zero)
+            clear = math.exp(-rate * way)
+            for c in range(3):
+                rgb[y, x, c] = np.uint8(colour[c] + clear * (rgb[y, x, c] - colour[c]) + half)
+
+
 class Backdrop:
     """Tables per pixel for a camera at one height and pitch, in the frame of that camera turned level, facing x."""
 
@@ -64,6 +83,8 @@ class Backdrop:
         self.ahead = math.cos(pitch) - math.sin(pitch) * down
         self.left = -right
         self.up = -math.sin(pitch) - math.cos(pitch) * down
+        self.slant = np.sqrt(1.0 + right**2 + down**2).astype(np.float32)  # length of a ray at depth 1
+        self.rise = self.up.astype(np.float32)
         falling = self.up[:, 0] < HORIZON
         self.first = int(np.argmax(falling)) if falling.any() else camera.height_px  # topmost row of ground
         depth = self.height_m / np.maximum(-self.up[self.first:], -HORIZON)  # a ray's optical-axis part is 1 long
@@ -114,6 +135,12 @@ class Backdrop:
         level = forward / np.hypot(*forward)
         sun = np.array([level @ light.sun[:2], left @ light.sun[:2], light.sun[2]])
         _glow(rgb[rows, columns], self.ahead[rows, columns], self.left[rows, columns], self.up[rows, columns], sun)
+
+    def veil(self, rgb: Array, inverse_depth: Array, light: Light) -> None:
+        """Put the light's fog before a finished picture uint8 (H, W, 3) with its float32 (H, W) 1 / depth [1/m]."""
+        if math.isfinite(light.visibility_m):
+            _veil(rgb, inverse_depth, self.slant, self.rise, EXTINCTION / light.visibility_m,
+                  np.array(light.sky_horizon, np.float32))
 
     def grain_place(self, pose: CameraPose) -> Array:
         """(cos, sin, x, y) float32, the last two in texels: takes the ground tables to places on the tile.

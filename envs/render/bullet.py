@@ -178,6 +178,7 @@ class BulletRenderer:
         # The depth buffer is (1 + z_ndc) / 2, and 1 / depth is linear in it. Layers of the ground count as z = 0.
         row, column = np.nonzero(class_id > SemanticClass.KERB)
         inverse_depth[row, column] = 1 / NEAR_M - buffer[row, column].astype(np.float64) * (1 / NEAR_M - 1 / FAR_M)
+        back.veil(rgb, inverse_depth, light)
         with np.errstate(divide="ignore"):
             return Frame(rgb, class_id, instance_id, 1 / inverse_depth)
 

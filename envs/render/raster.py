@@ -370,6 +370,7 @@ class RasterRenderer:
         _draw(_ground(scene.static, light), grain, _faces(scene.static),
               (_solids(scene.static.boxes), _solids(scene.actors)), np.array([*light.sun, light.ambient]), view,
               back.first, self.scratch, self.layers, canvas, depth)
+        back.veil(canvas.rgb, self.inverse_depth, light)
         return Frame(canvas.rgb, canvas.class_id, canvas.instance_id, depth)
 
     def close(self) -> None:

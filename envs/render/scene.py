@@ -87,13 +87,14 @@ class Faces:
 
 @dataclass(frozen=True)
 class Light:
-    """The sun and the sky: `sun` is the unit vector towards it."""
+    """The sun, the sky and the air: `sun` is the unit vector towards it, fog has the colour of the horizon."""
 
     sun: tuple[float, float, float] = (0.4, 0.3, 0.87)
     ambient: float = 0.6
     sky_zenith: tuple[int, int, int] = (96, 150, 214)
     sky_horizon: tuple[int, int, int] = (206, 224, 240)
     terrain: tuple[int, int, int] = (98, 132, 70)
+    visibility_m: float = math.inf  # where 5 % of a contrast are left (meteorological optical range, WMO-No. 8)
 
 
 @dataclass(frozen=True, eq=False)
