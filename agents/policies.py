@@ -24,6 +24,7 @@ from envs.config import DriveConfig
 from envs.geometry import Array
 from envs.state import WorldState
 from perception import checkpoint
+from perception.perceiver import WEIGHTS
 
 HIDDEN = 128
 STEM = "policy"  # file name of a saved policy, without its ending
@@ -139,7 +140,8 @@ def save_actor(folder: str | Path, actor: Actor, kind: str, config: DriveConfig,
     """Write a policy folder; `kind` is 'clone' or 'ppo', `provenance` plain JSON about its training."""
     camera = {name: getattr(config.camera, name) for name in config.camera.__dataclass_fields__}
     meta = {"kind": kind, "features": list(NAMES), "hidden": HIDDEN, "camera": camera,
-            "control_dt_s": config.control_dt_s, "provenance": provenance}
+            "control_dt_s": config.control_dt_s, "perception_sha256": checkpoint.fingerprint(WEIGHTS),
+            "provenance": provenance}
     Path(folder).mkdir(parents=True, exist_ok=True)
     return checkpoint.save(Path(folder) / STEM, actor.state_dict(), meta)
 
@@ -150,6 +152,9 @@ def load_actor(folder: str | Path, config: DriveConfig | None = None) -> tuple[A
         tensors, meta = checkpoint.load(Path(folder) / STEM)
         if meta.get("features") != list(NAMES):
             raise PolicyError(f"policy {folder} was trained on other features than this version makes; train it again")
+        if meta.get("perception_sha256", checkpoint.fingerprint(WEIGHTS)) != checkpoint.fingerprint(WEIGHTS):
+            raise PolicyError(f"policy {folder} was trained behind other perception weights than this version has; use "
+                              "the version that trained it, or train it again")
         _require_same_camera(folder, meta, config)
         actor = Actor(SIZE, int(meta["hidden"]))
         checkpoint.restore(actor, tensors, Path(folder) / STEM)

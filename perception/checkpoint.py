@@ -66,6 +66,11 @@ def load(stem: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                           "fetch it again, or train again")
 
 
+def fingerprint(stem: str | Path) -> str:
+    """SHA-256 of a checkpoint's weights, as its card states it; `load` proves that they are the same."""
+    return str(_read_card(_paths(stem)[1])["weights"]["sha256"])
+
+
 def exists(stem: str | Path) -> bool:
     """Whether a checkpoint was ever written there (it may still be refused by `load`)."""
     return _paths(stem)[1].is_file()

@@ -119,6 +119,14 @@ def test_weights_cut_in_half_are_refused(tmp_path: Path) -> None:
         load_policy(tmp_path, CONFIG)
 
 
+def test_a_policy_behind_other_perception_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("perception.checkpoint.fingerprint", lambda stem: "f" * 64)
+        save_actor(tmp_path, actor(), "ppo", CONFIG, {})
+    with pytest.raises(PolicyError, match="other perception weights"):
+        load_actor(tmp_path, CONFIG)
+
+
 def test_another_camera_is_refused(tmp_path: Path) -> None:
     save_actor(tmp_path, actor(), "ppo", CONFIG, {})
     with pytest.raises(PolicyError, match=r"height_px 160, not 80"):
