@@ -42,7 +42,8 @@ SMALL = (96, 96)  # a second size [px], for comparison with others' figures
 ROLLOUT_STEPS = 4_000  # of all cars together, in which restarts take their usual share
 MEMORY_ENVS = 8  # environments beside a first one whose memory is measured
 BUDGET_MS = {"World.reset, new town": 60.0, "World.step (0.1 s)": 0.4, "frame, raster": 0.4,
-             f"perceive, batch {BATCH}, per frame": 0.8}  # one core of the 2-core reference machine
+             f"frame {SMALL[0]} x {SMALL[1]}, raster": 1 / 6, f"perceive, batch {BATCH}, per frame": 0.8,
+             "DrivingEnv.step, raster": 1.0}  # one core of the 2-core reference machine
 
 
 @dataclass(frozen=True)
