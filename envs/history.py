@@ -33,6 +33,7 @@ def arrays_of(states: Sequence[WorldState]) -> dict[str, Array]:
         "actors_speed_mps": np.stack([state.actors.speed_mps for state in states]).astype(np.float64),
         "actors_id": first.id.astype(np.int64), "actors_kind": first.kind.astype(np.int64),
         "actors_size_m": first.size_m.astype(np.float64), "actors_colour": first.colour.astype(np.uint8),
+        "actors_lamps": np.stack([state.actors.lamps for state in states]).astype(np.uint8),
         "contact_step": np.array(columns[0], np.int64), "contact_kind": np.array(columns[1], np.int64),
         "contact_id": np.array(columns[2], np.int64), "contact_impulse_ns": np.array(columns[3], np.float64)}
 
@@ -50,7 +51,7 @@ def states_of(arrays: Mapping[str, Array], scenario: Scenario) -> list[WorldStat
         WorldState(time_s=time_s, step=step, ego=VehicleState(*ego), contacts=tuple(contacts.get(step, ())),
                    control=control, town=town, route=route, actors=Actors(
                        id=arrays["actors_id"], kind=arrays["actors_kind"], pose=pose, size_m=arrays["actors_size_m"],
-                       speed_mps=speed, colour=arrays["actors_colour"]))
-        for step, (time_s, ego, control, pose, speed) in enumerate(zip(
+                       speed_mps=speed, colour=arrays["actors_colour"], lamps=lamps))
+        for step, (time_s, ego, control, pose, speed, lamps) in enumerate(zip(
             arrays["time_s"].tolist(), arrays["ego"].tolist(), controls, arrays["actors_pose"],
-            arrays["actors_speed_mps"], strict=True))]
+            arrays["actors_speed_mps"], arrays["actors_lamps"], strict=True))]

@@ -6,8 +6,8 @@ function of one value and works on recorded states without physics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
 
 import numpy as np
 
@@ -64,6 +64,17 @@ class ActorKind(IntEnum):
 
     VEHICLE = 0
     PEDESTRIAN = 1
+    CYCLIST = 2
+
+
+class Lamp(IntFlag):
+    """Lamps of a vehicle that are lit."""
+
+    NONE = 0
+    BRAKE = 1
+    LEFT = 2
+    RIGHT = 4
+    HEAD = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +87,13 @@ class Actors:
     size_m: Array  # (K, 3) length, width, height
     speed_mps: Array  # (K,) along its yaw
     colour: Array  # (K, 3) uint8 RGB
+    lamps: Array  # (K,) uint8 flags of Lamp
 
 
 def no_actors() -> Actors:
     """An empty street."""
     return Actors(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0),
-                  np.zeros((0, 3), np.uint8))
+                  np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8))
 
 
 class PropKind(IntEnum):
@@ -112,6 +124,31 @@ class SignPosts:
     station_m: Array  # (K,) along that lane
 
 
+class Phase(IntEnum):
+    """What a traffic light shows."""
+
+    OFF = 0
+    RED = 1
+    RED_YELLOW = 2
+    GREEN = 3
+    YELLOW = 4
+
+
+@dataclass(frozen=True, eq=False)
+class SignalHeads:
+    """Traffic lights that stand in the town, K rows. The yaw is the direction a head shines: towards its traffic."""
+
+    group: Array  # (K,) int signal group: heads of one group always show the same
+    pose: Array  # (K, 3) foot of the post x_m, y_m, yaw_rad
+    centre_height_m: Array  # (K,) of the middle lamp
+    lane: Array  # (K,) int id of the lane it binds
+
+
+def no_signal_heads() -> SignalHeads:
+    """A town without traffic lights."""
+    return SignalHeads(np.zeros(0, int), np.zeros((0, 3)), np.zeros(0), np.zeros(0, int))
+
+
 @dataclass(frozen=True, eq=False)
 class Town:
     """Everything that stands still: made from a seed alone."""
@@ -120,6 +157,7 @@ class Town:
     network: RoadNetwork
     signs: SignPosts
     props: Props
+    signal_heads: SignalHeads = field(default_factory=no_signal_heads)
 
 
 @dataclass(frozen=True)
@@ -143,6 +181,7 @@ class WorldState:
     control: Control  # the one that led here
     town: Town
     route: Route
+    signals: Array = field(default_factory=lambda: np.zeros(0, np.int64))  # (G,) int of Phase by signal group
 
 
 @dataclass(frozen=True)
@@ -179,7 +218,8 @@ def state_bytes(state: WorldState) -> bytes:
     contacts = [(contact.kind.encode(), contact.id, contact.impulse_ns) for contact in state.contacts]
     floats = [np.array([state.time_s, state.control.steer, state.control.drive]), ego, actors.pose, actors.size_m,
               actors.speed_mps, np.array([impulse for _, _, impulse in contacts])]
-    whole = [np.array([state.step, state.town.seed, *state.route.lanes]), actors.id, actors.kind,
+    whole = [np.array([state.step, state.town.seed, *state.route.lanes]), actors.id, actors.kind, actors.lamps,
+             state.signals,
              np.array([row for _, row, _ in contacts])]
     numbers = [part.astype("<f8") for part in floats] + [part.astype("<i8") for part in whole]
     return b"".join([*(part.tobytes() for part in numbers), actors.colour.astype(np.uint8).tobytes(),

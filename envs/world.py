@@ -125,7 +125,7 @@ def _place_obstacles(scenario: Scenario, route: Route, rng: np.random.Generator)
     is_person = np.array([row.kind == "pedestrian" for row in rows], bool)
     size[is_person], colour[is_person] = PEDESTRIAN_SIZE_M, rng.choice(COAT_COLOURS, is_person.sum())
     return Actors(np.zeros(len(rows), int), np.where(is_person, int(ActorKind.PEDESTRIAN), int(ActorKind.VEHICLE)),
-                  pose, size, np.array([row.speed_mps for row in rows]), colour)
+                  pose, size, np.array([row.speed_mps for row in rows]), colour, np.zeros(len(rows), np.uint8))
 
 
 def _draw_cars(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -153,7 +153,8 @@ def _park_cars(town: Town, route: Route, cars_per_km: float, obstacles: Actors, 
 
 def _parked(pose: Array, size_m: Array, colour: Array) -> Actors:
     count = len(pose)
-    return Actors(np.zeros(count, int), np.full(count, int(ActorKind.VEHICLE)), pose, size_m, np.zeros(count), colour)
+    return Actors(np.zeros(count, int), np.full(count, int(ActorKind.VEHICLE)), pose, size_m, np.zeros(count), colour,
+                  np.zeros(count, np.uint8))
 
 
 def _verge_places(lanes: list[Lane], size_m: Array, rng: np.random.Generator) -> Array:

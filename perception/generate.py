@@ -248,7 +248,7 @@ def _random_actors(route: Route, station_m: float, rng: np.random.Generator) -> 
     return Actors(id=np.arange(k), kind=np.array([row[0] for row in rows], int),
                   pose=np.array([row[1] for row in rows]).reshape(k, 3),
                   size_m=np.array([row[2] for row in rows]).reshape(k, 3), speed_mps=np.zeros(k),
-                  colour=np.array([row[3] for row in rows], np.uint8).reshape(k, 3))
+                  colour=np.array([row[3] for row in rows], np.uint8).reshape(k, 3), lamps=np.zeros(k, np.uint8))
 
 
 def _settings(config: GenerateConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ Arrays, for T steps (T + 1 instants) and K actors, all of them required:
     actors_kind       (K,)         int64     envs.state.ActorKind
     actors_size_m     (K, 3)       float64
     actors_colour     (K, 3)       uint8
+    actors_lamps      (T+1, K)     uint8     flags of envs.state.Lamp
     contact_step      (C,)         int64     index of the instant
     contact_kind      (C,)         int64     index in CONTACT_KINDS
     contact_id        (C,)         int64
@@ -40,7 +41,7 @@ from numpy.typing import NDArray
 
 from scenarios.spec import ScenarioError, parse
 
-RECORDING_VERSION = 1
+RECORDING_VERSION = 2
 MAX_FILE_BYTES = 256 * 2**20
 MAX_ARRAY_BYTES = 512 * 2**20  # all arrays together, unpacked
 MAX_ARRAYS = 128
@@ -63,6 +64,7 @@ ARRAYS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "actors_kind": ("int64", ("K",)),
     "actors_size_m": ("float64", ("K", 3)),
     "actors_colour": ("uint8", ("K", 3)),
+    "actors_lamps": ("uint8", ("N", "K")),
     "contact_step": ("int64", ("C",)),
     "contact_kind": ("int64", ("C",)),
     "contact_id": ("int64", ("C",)),
@@ -235,7 +237,7 @@ def _check_values(arrays: dict[str, NDArray[Any]], origin: str) -> None:
     rules = {
         "time_s": bool(np.all(np.diff(arrays["time_s"]) > 0)),
         "control": bool(np.all(np.abs(arrays["control"]) <= 1)),
-        "actors_kind": bool(np.all(np.isin(arrays["actors_kind"], (0, 1)))),
+        "actors_kind": bool(np.all(np.isin(arrays["actors_kind"], (0, 1, 2)))),
         "contact_kind": bool(np.all((arrays["contact_kind"] >= 0) & (arrays["contact_kind"] < len(CONTACT_KINDS)))),
         "contact_step": bool(np.all((arrays["contact_step"] >= 0)
                                     & (arrays["contact_step"] < len(arrays["time_s"])))),

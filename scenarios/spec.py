@@ -21,6 +21,9 @@ SPLITS: dict[str, range] = {"train": range(0, 10_000), "val": range(10_000, 10_5
 """Town seeds of each split; perception and policy share them. Nothing is tuned on test."""
 
 
+Weather = Literal["clear", "overcast", "dusk", "night", "rain", "fog", "low_sun", "random"]
+
+
 class ScenarioError(ValueError):
     """A scenario or suite that cannot be used; the message is one sentence that names the value and the way out."""
 
@@ -54,6 +57,16 @@ class Scenario(_Data):
     route_min_m: Annotated[float, Field(ge=20, le=20_000)] = 300.0
     route_max_m: Annotated[float, Field(ge=20, le=20_000)] = 800.0
     parked_cars_per_km: Annotated[float, Field(ge=0, le=100)] = 20.0
+    vehicles: Annotated[int, Field(ge=0, le=100)] = 0
+    """cars, vans, lorries and buses that drive about the town"""
+    pedestrians: Annotated[int, Field(ge=0, le=100)] = 0
+    """people who walk on pavements and crossings"""
+    cyclists: Annotated[int, Field(ge=0, le=50)] = 0
+    """cyclists at the lanes' edges"""
+    signals: bool = False
+    """traffic lights are on; where they are off, the signs beside them bind"""
+    weather: Weather = "clear"
+    """a row of envs.weather.WEATHERS, or random: drawn for each town"""
     start_speed_mps: Annotated[float, Field(ge=0, le=50)] = 0.0
     speed_limit_mps: Annotated[float, Field(ge=5, le=50)] | None = None
     """caps the limit everywhere on the route [m/s]; None leaves the town's own"""

@@ -80,4 +80,4 @@ def actors(*rows: tuple[float, float, float, float]) -> Actors:
     count = len(rows)
     table = np.array(rows, float).reshape(count, 4)
     return Actors(np.arange(count), np.zeros(count, int), table[:, :3], np.tile([4.5, 1.8, 1.5], (count, 1)),
-                  table[:, 3], np.full((count, 3), 128, np.uint8))
+                  table[:, 3], np.full((count, 3), 128, np.uint8), np.zeros(count, np.uint8))

@@ -80,7 +80,7 @@ def actors(*rows: tuple[float, float, ActorKind]) -> Actors:
     kind = np.array([int(row[2]) for row in rows])
     size = np.where(kind[:, None] == ActorKind.VEHICLE, (4.5, 1.8, 1.5), (0.5, 0.5, 1.75))
     return Actors(np.arange(len(rows)), kind, np.array([(x, y, 0.0) for x, y, _ in rows]), size, np.zeros(len(rows)),
-                  np.full((len(rows), 3), 120, np.uint8))
+                  np.full((len(rows), 3), 120, np.uint8), np.zeros(len(rows), np.uint8))
 
 
 class TestOnItsPixels:
@@ -277,7 +277,7 @@ class TestByHand:
         assert seen.sign_distance_m[0] == pytest.approx(12.0, abs=0.2) and seen.sign_class[0] == signs.sign[row]
         wall = Actors(np.array([1]), np.array([int(ActorKind.VEHICLE)]),
                       np.array([[x + 3 * math.cos(yaw), y + 3 * math.sin(yaw), yaw]]), np.array([[2.0, 12.0, 6.0]]),
-                      np.zeros(1), np.full((1, 3), 99, np.uint8))
+                      np.zeros(1), np.full((1, 3), 99, np.uint8), np.zeros(1, np.uint8))
         hidden = look(dataclasses.replace(open_view, actors=wall)).labels
         assert not (hidden.sign_distance_m < 12.5).any()
 
@@ -288,7 +288,7 @@ class TestByHand:
         left = np.array([math.sin(yaw), -math.cos(yaw)])
         near = np.array([x, y]) + 1.0 * np.array([math.cos(yaw), math.sin(yaw)]) + 0.5 * left
         wall = Actors(np.array([1]), np.array([int(ActorKind.VEHICLE)]), np.array([[*near, yaw]]),
-                      np.array([[0.2, 1.0, 6.0]]), np.zeros(1), np.full((1, 3), 99, np.uint8))
+                      np.array([[0.2, 1.0, 6.0]]), np.zeros(1), np.full((1, 3), 99, np.uint8), np.zeros(1, np.uint8))
         state = dataclasses.replace(straight_road.state(0.0), town=town, ego=ego, actors=wall,
                                     route=random_route(town.network, np.random.default_rng(0)))
         assert 0.35 < look(state).labels.sign_visible[0] < 0.65

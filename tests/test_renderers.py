@@ -27,7 +27,8 @@ CAR_M = (4.5, 1.8, 1.5)
 
 def car(x_m: float, y_m: float, yaw_rad: float = 0.0, size_m: tuple = CAR_M, number: int = 3) -> Actors:
     return Actors(np.array([number]), np.array([int(ActorKind.VEHICLE)]), np.array([[x_m, y_m, yaw_rad]]),
-                  np.array([size_m]), np.zeros(1), np.array([[30, 60, 200]], np.uint8))
+                  np.array([size_m]), np.zeros(1), np.array([[30, 60, 200]], np.uint8),
+                  np.zeros(1, np.uint8))
 
 
 def in_town(town: Town, seed: int) -> tuple[Scene, VehicleState]:
@@ -43,7 +44,8 @@ def in_town(town: Town, seed: int) -> tuple[Scene, VehicleState]:
     distance, angle = rng.uniform(3.5, 60, count), rng.normal(ego.yaw_rad, 0.6, count)
     pose = np.stack([x + distance * np.cos(angle), y + distance * np.sin(angle), rng.uniform(-3, 3, count)], axis=1)
     size = np.where(kind[:, None] == ActorKind.VEHICLE, CAR_M, (0.5, 0.5, 1.75))
-    actors = Actors(np.arange(count), kind, pose, size, np.zeros(count), rng.integers(30, 220, (count, 3), np.uint8))
+    actors = Actors(np.arange(count), kind, pose, size, np.zeros(count), rng.integers(30, 220, (count, 3), np.uint8),
+                    np.zeros(count, np.uint8))
     state = dataclasses.replace(straight_road.state(0.0), town=town, ego=ego, actors=actors)
     return build_scene(state), ego
 

@@ -7,15 +7,11 @@ import numpy as np
 import pytest
 
 from envs.geometry import box_corners
+from envs.render.paving import DASH_M, GAP_M, LINE_WIDTH_M, Patch, SemanticClass
 from envs.render.scene import (
-    DASH_M,
-    GAP_M,
     INSTANCE_ACTOR,
     INSTANCE_PROP,
     INSTANCE_SIGN,
-    LINE_WIDTH_M,
-    Patch,
-    SemanticClass,
     build_scene,
     light_of,
     static_scene,
@@ -137,7 +133,8 @@ def test_a_house_is_as_large_as_the_thing_one_can_hit(seed):
 def test_actors_boxes_turn_and_move_with_them():
     """A car 4.5 m long facing north-east: all its boxes lie in its outline, its tail lights behind, the roof on top."""
     cars = Actors(np.array([7]), np.array([int(ActorKind.VEHICLE)]), np.array([[30.0, 10.0, math.pi / 4]]),
-                  np.array([[4.5, 1.8, 1.5]]), np.zeros(1), np.array([[200, 10, 10]], np.uint8))
+                  np.array([[4.5, 1.8, 1.5]]), np.zeros(1), np.array([[200, 10, 10]], np.uint8),
+                  np.zeros(1, np.uint8))
     state = straight_road.state(5.0, actors=cars)
     boxes = build_scene(state).actors
     assert set(boxes.instance.tolist()) == {INSTANCE_ACTOR + 7}
@@ -157,7 +154,7 @@ def test_actors_boxes_turn_and_move_with_them():
 def test_cars_and_people_have_classes_of_their_own():
     both = Actors(np.array([1, 2]), np.array([int(ActorKind.PEDESTRIAN), int(ActorKind.VEHICLE)]),
                   np.array([[10.0, 0, 0], [20.0, 0, 0]]), np.array([[0.5, 0.5, 1.75], [4.5, 1.8, 1.5]]), np.zeros(2),
-                  np.full((2, 3), 90, np.uint8))
+                  np.full((2, 3), 90, np.uint8), np.zeros(2, np.uint8))
     boxes = build_scene(straight_road.state(5.0, actors=both)).actors
     kinds = {int(i): {int(c) for c in boxes.semantic[boxes.instance == i]} for i in np.unique(boxes.instance)}
     assert kinds == {INSTANCE_ACTOR + 1: {SemanticClass.PEDESTRIAN}, INSTANCE_ACTOR + 2: {SemanticClass.VEHICLE}}

@@ -23,7 +23,7 @@ BAD_FILES = {
     "binary": (b"\x00\xff\xfe\x80" * 50, "is not UTF-8 text"),
     "nul bytes": (b"\x00" * 50, "not valid TOML"),
     "not toml": ("name: a\n", "not valid TOML"),
-    "unknown key": (MINIMAL + "weather = 1\n", "unknown key 'weather'; the legal keys are name, town_seed, route_"),
+    "unknown key": (MINIMAL + "temper = 1\n", "unknown key 'temper'; the legal keys are name, town_seed, route_"),
     "unknown obstacle key": (MINIMAL + "[[obstacles]]\nroute_station_m = 5\nspeed = 2\n",
                              r"unknown key 'obstacles\.0\.speed'; the legal keys are route_station_m, lateral_m"),
     "negative speed limit": (MINIMAL + "speed_limit_mps = -13.9\n", r"speed_limit_mps is -13\.9; .* equal to 5"),

@@ -78,7 +78,13 @@ class Lane:
     control: Control = Control.NONE
     """a stop or yield line at the lane's end"""
     opposite: int | None = None
-    """id of the lane beside it that runs the other way"""
+    """id of the lane beside it, on its left, that runs the other way"""
+    left_neighbour: int | None = None
+    """id of the lane on its left that runs the same way, as long as it and with the same stations"""
+    right_neighbour: int | None = None
+    """id of the lane on its right that runs the same way"""
+    signal: int | None = None
+    """signal group whose light stands at the lane's end"""
 
     @cached_property
     def station_m(self) -> Array:
@@ -114,6 +120,18 @@ class Junction:
     incoming: tuple[int, ...]
     turns: tuple[int, ...]
     outgoing: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Crossing:
+    """A place where people walk over a road: the strip between two ends on the pavements, `width_m` wide."""
+
+    id: int
+    ends_m: Array  # (2, 2) just outside the kerbs
+    width_m: float  # along the road
+    lanes: tuple[int, ...]  # ids of the lanes it crosses
+    stations_m: tuple[float, ...]  # of its middle along each of them
+    is_zebra: bool  # people have the right of way; else they wait for a gap or a light
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +179,7 @@ class RoadNetwork:
     lanes: tuple[Lane, ...]
     junctions: tuple[Junction, ...]
     surfaces: tuple[Surface, ...]
+    crossings: tuple[Crossing, ...] = ()
 
     @cached_property
     def graph(self) -> networkx.DiGraph:
