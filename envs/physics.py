@@ -1,7 +1,8 @@
 """The PyBullet client: the ego's rigid body, the solid things around it, stepping and contacts. Door 1 to pybullet.
 
 Only what stands near the car exists in the client: solids come and go with the drive, so that a town of hundreds of
-houses, trees and posts costs neither reset nor step. Solids cannot be pushed; those with a velocity slide along it.
+houses, trees and posts costs neither reset nor step. Solids cannot be pushed; those with a velocity slide along it
+until `redirect` tells them otherwise.
 What moves the car (tyres, drag) is computed elsewhere and handed in as a force and a torque before each step.
 """
 
@@ -53,9 +54,9 @@ class BodyMotion:
 class Solids:
     """Upright boxes standing on the ground that the car can hit, K rows."""
 
-    pose: Array  # (K, 3) centre on the ground at time 0: x_m, y_m, yaw_rad
+    pose: Array  # (K, 3) centre on the ground at the start: x_m, y_m, yaw_rad
     size_m: Array  # (K, 3) length, width, height
-    velocity_mps: Array  # (K, 2) in the world frame, constant
+    velocity_mps: Array  # (K, 2) in the world frame
 
     @staticmethod
     def join(parts: list[Solids]) -> Solids:
@@ -96,6 +97,7 @@ class Physics:
         self._client = _Client()
         self._body = -1
         self._solids = Solids.still(np.zeros((0, 3)), np.zeros((0, 3)))
+        self._since_s = np.zeros(0)  # when each solid was where its pose says
         self._body_of_solid: dict[int, int] = {}
         self._solid_of_body: dict[int, int] = {}
         self._steps = 0
@@ -130,7 +132,8 @@ class Physics:
         client.changeDynamics(self._body, -1, localInertiaDiagonal=spec.inertia_kgm2, linearDamping=0.0,
                               angularDamping=0.0)
         client.resetBaseVelocity(self._body, motion.velocity_mps, motion.angular_velocity_radps)
-        self._solids, self._steps = solids, 0
+        self._solids, self._steps = Solids(solids.pose.copy(), solids.size_m, solids.velocity_mps.copy()), 0
+        self._since_s = np.zeros(len(solids.pose))
         self._radius_m = np.hypot(solids.size_m[:, 0], solids.size_m[:, 1]) / 2
         self._speed_mps = np.hypot(solids.velocity_mps[:, 0], solids.velocity_mps[:, 1])
         self._body_of_solid, self._solid_of_body = {}, {}
@@ -139,6 +142,16 @@ class Physics:
         """The body now."""
         return BodyMotion(*self._client.getBasePositionAndOrientation(self._body),
                           *self._client.getBaseVelocity(self._body))
+
+    def redirect(self, pose: Array, velocity_mps: Array) -> None:
+        """Put the first M solids at poses (M, 3) now and let them slide at velocities (M, 2) from here on."""
+        count = len(pose)
+        self._solids.pose[:count], self._solids.velocity_mps[:count] = pose, velocity_mps
+        self._speed_mps[:count] = np.hypot(velocity_mps[:, 0], velocity_mps[:, 1])
+        self._since_s[:count] = self.time_s
+        for row in self._body_of_solid:
+            if row < count:
+                self._move(row)
 
     def advance(self, wrench: Wrench, steps: int) -> dict[int, float]:
         """Step the world `steps` times under `wrench`; impulse [N s] by the row of each solid that was touched."""
@@ -173,7 +186,7 @@ class Physics:
             return []
         position = self._client.getBasePositionAndOrientation(self._body)[0]
         velocity = self._client.getBaseVelocity(self._body)[0]
-        centre = self._solids.pose[:, :2] + self._solids.velocity_mps * self.time_s
+        centre = self._solids.pose[:, :2] + self._solids.velocity_mps * (self.time_s - self._since_s)[:, None]
         reach = CHASSIS_REACH_M + 2 * ahead_s * (float(np.hypot(*velocity[:2])) + self._speed_mps)
         gap = np.hypot(centre[:, 0] - position[0], centre[:, 1] - position[1]) - self._radius_m - reach
         for row in [row for row in self._body_of_solid if gap[row] > LEAVE_MARGIN_M]:
@@ -197,6 +210,7 @@ class Physics:
         """Set one solid to where it is now."""
         x, y, yaw = self._solids.pose[row].tolist()
         vx, vy = self._solids.velocity_mps[row].tolist()
-        centre = (x + vx * self.time_s, y + vy * self.time_s, float(self._solids.size_m[row, 2]) / 2)
+        elapsed_s = self.time_s - float(self._since_s[row])
+        centre = (x + vx * elapsed_s, y + vy * elapsed_s, float(self._solids.size_m[row, 2]) / 2)
         turn = (0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2)))
         self._client.resetBasePositionAndOrientation(self._body_of_solid[row], centre, turn)

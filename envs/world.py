@@ -80,11 +80,15 @@ class World:
         if not (math.isfinite(control.steer) and math.isfinite(control.drive)):
             raise ActionError(f"control is ({control.steer}, {control.drive}); give finite numbers from -1 to 1")
         control = Control(min(max(control.steer, -1.0), 1.0), min(max(control.drive, -1.0), 1.0))
+        actors = _advance(before.actors, self._config.control_dt_s)
+        if actors is not before.actors:
+            way = actors.pose[:, :2] - before.actors.pose[:, :2]
+            self._physics.redirect(before.actors.pose, way / self._config.control_dt_s)
         ego, impulses = self._vehicle.advance(control, self._config.physics_steps)
         step = before.step + 1
         self._state = dataclasses.replace(
             before, time_s=step * self._config.control_dt_s, step=step, ego=ego, control=control,
-            actors=_advance(before.actors, self._config.control_dt_s),
+            actors=actors,
             contacts=tuple(_contact(row, impulses[row], before.actors, before.town) for row in sorted(impulses)))
         return self._state
 

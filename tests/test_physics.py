@@ -100,3 +100,15 @@ def test_a_rolled_car_rests_on_the_ground(shared: Physics) -> None:
         state, _ = vehicle.advance(Control(0.0, 1.0), 20)
     assert np.isfinite(list(vars(state).values())).all()
     assert 0.3 < shared.motion().position_m[2] < 1.2 and abs(state.speed_mps) < 0.5
+
+
+def test_a_redirected_solid_goes_where_it_is_told(shared: Physics) -> None:
+    """It stands across the lane, then drives off at 5 m/s: the car that comes 2 s later meets nobody."""
+    vehicle, parked = Vehicle(shared), _solid(30.0, 0.0, (2.0, 4.0, 1.5))
+    shared.reset(CAR.body(), vehicle.at(0.0, 0.0, 0.0, 10.0), parked)
+    pose, hits = parked.pose.copy(), []
+    for _ in range(40):
+        shared.redirect(pose, np.array([[0.0, 5.0]]))
+        pose = pose + [0.0, 0.5, 0.0]
+        hits.append(vehicle.advance(Control(0.0, 0.0), 20)[1])
+    assert not any(hits) and parked.pose[0, 1] == 0.0, "the caller's arrays stay as they were"
