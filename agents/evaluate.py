@@ -58,7 +58,8 @@ class EvaluateConfig:
     policy: tuple[str, ...]
     """drivers: a run folder (runs/quick), a policy folder, random, straight, expert, or your own module:Class"""
     suite: str = "test"
-    """train, val or test (the first towns of that split), or a scenario file or folder"""
+    """train, val, test (the first towns of that split), with -busy for traffic, people, lights and weather, or a scenario
+    file or folder"""
     episodes: int | None = None
     """how many scenarios of the suite; default: 20 of a split, all of a folder"""
     seed: int = 0
@@ -141,7 +142,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """The content of results.json."""
     started = time.monotonic()
-    scenarios = spec.suite(config.suite, config.episodes or (20 if config.suite in spec.SPLITS else None))
+    scenarios = spec.suite(config.suite, config.episodes or (20 if config.suite in spec.SUITES else None))
     chosen = choose_drivers(config)
     jobs = [Job(driver, scenario, episode_seed(config.seed, index), config.record, config.out / "recordings")
             for driver in chosen for index, scenario in enumerate(scenarios)]

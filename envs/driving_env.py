@@ -23,7 +23,7 @@ from envs.roads.network import Command
 from envs.rules import Facts, fold, initial_facts, initial_memory
 from envs.state import Control, WorldState
 from envs.world import World
-from scenarios.spec import SPLITS, Scenario, split_scenario
+from scenarios.spec import SUITES, Scenario, split_scenario
 
 # speed_mps, yaw_rate_radps, accel_mps2, steer, drive
 EGO_LOW = np.array([-20.0, -5.0, -50.0, -1.0, -1.0], np.float32)
@@ -89,7 +89,7 @@ class DrivingEnv(gymnasium.Env[Any, Any]):
                  scenarios: Sequence[Scenario] | None = None, ends: str = "training",
                  render_mode: str | None = None) -> None:
         self.config = config or DriveConfig()
-        _require_row("split", split, SPLITS)
+        _require_row("split", split, SUITES)
         _require_row("ends", ends, ENDS)
         _require_row("renderer", self.config.renderer, RENDERERS)
         _require_row("render_mode", render_mode or "human", ("rgb_array", "human"))
@@ -130,7 +130,7 @@ class DrivingEnv(gymnasium.Env[Any, Any]):
     def _draw_scenario(self) -> Scenario:
         if self._scenarios is not None:
             return self._scenarios[int(self.np_random.integers(len(self._scenarios)))]
-        return split_scenario(self._split, int(self.np_random.integers(len(SPLITS[self._split]))))
+        return split_scenario(self._split, int(self.np_random.integers(len(SUITES[self._split]))))
 
     def step(self, action: Array) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """`advance`, then `observe`."""

@@ -4,8 +4,8 @@ Driving score = route completion (0 to 100) x penalty x (1 - share of the distan
 CARLA leaderboard, leaderboard/utils/statistics_manager.py:
   2.1   penalty = 1 / (1 + sum of coefficients)
   2.0   penalty = product of coefficients
-Red lights, scenario timeouts and yielding to emergency vehicles do not exist in the towns yet. The minimum-speed
-penalty compares with surrounding traffic; without traffic it is not applied yet (`Facts.min_speed_pct` stays 100).
+Scenario timeouts and yielding to emergency vehicles do not exist in the towns. The minimum-speed penalty compares with
+the surrounding traffic (`Facts.min_speed_pct`).
 
 Success: the goal is reached with no infraction but speeding, which the leaderboard does not know either: it is counted
 beside. Nothing here drives, and nothing here averages over episodes except `bootstrap`.
@@ -57,6 +57,8 @@ class EpisodeScore:
     status: str  # "perfect" (success), "completed" (with infractions) or "failed" (goal not reached)
     end: str  # "goal", a row of INFRACTION_ENDS, "timeout", or "unfinished"
     infractions: dict[str, int]  # every row of EVENTS and CONDITIONS
+    collisions_at_fault: int  # of nuPlan's definition: those the driver caused
+    min_speed_pct: float  # mean speed in per cent of the surrounding traffic's, at most 100
     infractions_per_km: float  # all but speeding
     off_lane_share: float  # of the distance driven, 0 to 1
     comfort: float  # share of 2 s windows inside all six bounds, 0 to 1
@@ -81,7 +83,9 @@ def score(facts: Sequence[Facts], dt: float, ends_on: tuple[str, ...] = ENDS["tr
         driving_score=completion * penalty_21 * in_lane, driving_score_20=completion * penalty_20 * in_lane,
         route_completion=completion, is_success=is_success,
         status="perfect" if is_success else "completed" if facts[-1].is_at_goal else "failed",
-        end=_end(facts[-1], ends_on), infractions=infractions, infractions_per_km=faults / max(distance / 1000, 1e-3),
+        end=_end(facts[-1], ends_on), infractions=infractions,
+        collisions_at_fault=sum(fact.is_at_fault for fact in facts), min_speed_pct=facts[-1].min_speed_pct,
+        infractions_per_km=faults / max(distance / 1000, 1e-3),
         off_lane_share=off_lane, comfort=comfort_share(motion(facts), dt), distance_m=distance, duration_s=duration,
         mean_speed_mps=distance / duration)
 

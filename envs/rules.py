@@ -16,7 +16,11 @@ its outline.
   blocked        slower than 0.1 m/s for `Patience.blocked_s` (leaderboard: 180 s)
   deviated       more than 30 m from the route (leaderboard)
   timeout        `Patience.timeout_s` (leaderboard: 300 s) plus the distance driven at 10 % of the limit
-  min_speed_pct  the leaderboard compares the speed with surrounding traffic; there is none yet, so it stays at 100
+  at fault       nuPlan's no_ego_at_fault_collisions: not while standing, nor when somebody moving hits the rear or,
+                 with the ego in its lane, the side
+  min_speed_pct  the leaderboard's MinimumSpeedRouteTest: at each quarter of the route, the ego's mean speed since
+                 the one before in per cent of the traffic's (vehicles that have moved, within 100 m), at most 100; the mean
+                 of those; 100 without traffic
   ttc            first contact if ego and every actor kept their velocity [s], inf if none within 0.9 s (CaRL, nuPlan's
                  0.95 s); a standing ego has none
   comfort        how many of the six nuPlan bounds were broken within the last 2 s, on signals smoothed by a
@@ -31,9 +35,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from envs.config import Patience
-from envs.geometry import Array, box_corners, wrap_angle
+from envs.geometry import Array, box_corners, ego_from_world, wrap_angle
 from envs.roads.network import SHOULDER_M, Control
-from envs.state import EGO_SHAPE, Actors, VehicleState, WorldState
+from envs.state import EGO_SHAPE, ActorKind, Actors, Contact, VehicleState, WorldState
 
 STANDSTILL_MPS = 0.1  # CARLA RunningStopTest and ActorBlockedTest
 STOP_ZONE_M = 4.0  # CARLA RunningStopTest.PROXIMITY_THRESHOLD
@@ -44,6 +48,8 @@ SLOWEST_SHARE = 0.1  # of the limit: the pace that the timeout allows
 REPEAT_S, REPEAT_M = 1.0, 2.0
 TTC_HORIZON_S = 0.9
 SPEEDING_MPS = 2.23  # nuPlan's and CaRL's tolerance, 5 mph
+FRONT_M = 0.5  # what first touches this part of the car was hit by its front
+SURROUNDING_M = 100.0  # vehicles nearer than this are the surrounding traffic
 COLLISIONS = ("pedestrian", "vehicle", "static")  # gravest first
 
 # nuPlan's comfort bounds: longitudinal and lateral acceleration [m/s2], jerk of the acceleration's magnitude and
@@ -80,6 +86,7 @@ class Facts:
     is_off_road: bool
     is_wrong_lane: bool
     new_collision: str | None  # the gravest of COLLISIONS that began
+    is_at_fault: bool  # one of the collisions that began is the ego's fault
     has_run_stop: bool
     is_at_goal: bool
     is_blocked: bool
@@ -88,6 +95,21 @@ class Facts:
     ttc_s: float
     comfort_violations: int  # 0 to 6
     min_speed_pct: float = 100.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Speeds since the last quarter of the route, to compare the ego with the traffic about it."""
+
+    moved: frozenset[int] = frozenset()  # ids of vehicles that have driven: those parked are no traffic
+    own_mps: float = 0.0  # sum over steps with traffic
+    traffic_mps: float = 0.0  # sum of the traffic's mean over the same steps
+    quarters: tuple[float, ...] = ()  # per cent, of those behind
+
+    @property
+    def percent(self) -> float:
+        """The mean of the quarters driven; 100 before the first."""
+        return sum(self.quarters) / len(self.quarters) if self.quarters else 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +124,7 @@ class Memory:
     driven_m: float = 0.0
     standing_s: float = 0.0
     budget_s: float = 0.0  # time earned by driving
+    pace: Pace = Pace()
     next_stop: int = 0  # index in route.stops
     has_stood: bool = False  # within the zone before that line
     touched: tuple[tuple[tuple[str, int], float, float], ...] = ()  # (kind, id), time [s], driven [m] of last contact
@@ -141,7 +164,8 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
         standing_s=memory.standing_s + dt if abs(ego.speed_mps) < STANDSTILL_MPS else 0.0,
         budget_s=memory.budget_s + distance / (SLOWEST_SHARE * limit))
     gain, memory = completion - memory.completion, replace(memory, completion=completion)
-    memory, collision = _collisions(memory, state)
+    memory, collision, at_fault = _collisions(memory, state, off_lane)
+    memory = replace(memory, pace=_pace(memory.pace, state, completion, at_goal))
     memory, run_stop = _stop_lines(memory, state, route_m, lateral_m)
     memory, violations = _comfort(memory, ego, dt)
     return memory, Facts(
@@ -150,8 +174,9 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
         speed_mps=ego.speed_mps, accel_mps2=ego.accel_mps2, lateral_accel_mps2=ego.lateral_accel_mps2,
         yaw_rate_radps=ego.yaw_rate_radps, speed_limit_mps=limit, overspeed_mps=max(0.0, ego.speed_mps - limit),
         is_in_junction=state.town.network.lanes[route.lanes[route.lane_index[here]]].junction is not None,
-        is_off_lane=off_lane, is_off_road=off_road, is_wrong_lane=wrong, new_collision=collision,
-        has_run_stop=run_stop, is_at_goal=at_goal, is_blocked=memory.standing_s >= memory.patience.blocked_s,
+        is_off_lane=off_lane, is_off_road=off_road, is_wrong_lane=wrong, new_collision=collision, is_at_fault=at_fault,
+        min_speed_pct=memory.pace.percent, has_run_stop=run_stop, is_at_goal=at_goal,
+        is_blocked=memory.standing_s >= memory.patience.blocked_s,
         is_deviated=abs(lateral_m) > DEVIATION_M,
         is_timeout=state.time_s > memory.patience.timeout_s + memory.budget_s,
         ttc_s=time_to_collision(ego, state.actors), comfort_violations=violations)
@@ -190,15 +215,53 @@ def _front_station(state: WorldState, route_m: float) -> float:
                               near_m=route_m + front_m)[0]
 
 
-def _collisions(memory: Memory, state: WorldState) -> tuple[Memory, str | None]:
-    """The gravest contact that begins now, and the updated list of recent contacts."""
+def _collisions(memory: Memory, state: WorldState, is_off_lane: bool) -> tuple[Memory, str | None, bool]:
+    """The updated list of recent contacts, the gravest contact that begins now, and whether one is the ego's fault."""
     now, driven = state.time_s, memory.driven_m
     recent = {body: (time, at) for body, time, at in memory.touched
               if now - time < REPEAT_S or driven - at < REPEAT_M}
-    begun = {contact.kind for contact in state.contacts if (contact.kind, contact.id) not in recent}
+    begun = [contact for contact in state.contacts if (contact.kind, contact.id) not in recent]
+    at_fault = any(_is_at_fault(contact, memory.previous, is_off_lane) for contact in begun)
     recent.update({(contact.kind, contact.id): (now, driven) for contact in state.contacts})
     memory = replace(memory, touched=tuple((body, time, at) for body, (time, at) in recent.items()))
-    return memory, next((kind for kind in COLLISIONS if kind in begun), None)
+    kinds = {contact.kind for contact in begun}
+    return memory, next((kind for kind in COLLISIONS if kind in kinds), None), at_fault
+
+
+def _is_at_fault(contact: Contact, before: WorldState, is_off_lane: bool) -> bool:
+    """nuPlan's rule, on the instant before the contact began."""
+    ego, actors = before.ego, before.actors
+    if abs(ego.speed_mps) < STANDSTILL_MPS:
+        return False
+    row = np.flatnonzero(actors.id == contact.id) if contact.kind != "static" else np.zeros(0, int)
+    if len(row) == 0 or abs(actors.speed_mps[row[0]]) < STANDSTILL_MPS:
+        return True
+    corners = box_corners(actors.pose[row[0]], *actors.size_m[row[0], :2])
+    middle = ego_from_world(ego.pose, corners.mean(axis=0))
+    if middle[0] < -EGO_SHAPE.rear_overhang_m:
+        return False
+    nearest = ego_from_world(ego.pose, corners)[:, 0].min()
+    return bool(is_off_lane or nearest > EGO_SHAPE.front_m - FRONT_M)
+
+
+def _pace(pace: Pace, state: WorldState, completion: float, at_goal: bool) -> Pace:
+    """Add this step; at the end of a quarter of the route, or at the goal, compare."""
+    actors, ego = state.actors, state.ego
+    is_driving = (actors.kind == ActorKind.VEHICLE) & (actors.speed_mps > STANDSTILL_MPS)
+    moved = pace.moved
+    if is_driving.any():
+        moved |= set(actors.id[is_driving].tolist())
+    if not moved:
+        return pace
+    delta = actors.pose[:, :2] - (ego.x_m, ego.y_m)
+    is_near = np.isin(actors.id, list(moved)) & (np.hypot(delta[:, 0], delta[:, 1]) < SURROUNDING_M)
+    own, traffic = pace.own_mps, pace.traffic_mps
+    if is_near.any():
+        own, traffic = own + ego.speed_mps, traffic + float(actors.speed_mps[is_near].mean())
+    if at_goal or completion >= (len(pace.quarters) + 1) / 4:
+        percent = 100.0 * min(1.0, max(own, 0.0) / traffic) if traffic > 0 else 100.0
+        return Pace(frozenset(moved), quarters=(*pace.quarters, percent))
+    return replace(pace, moved=frozenset(moved), own_mps=own, traffic_mps=traffic)
 
 
 def _stop_lines(memory: Memory, state: WorldState, route_m: float, lateral_m: float) -> tuple[Memory, bool]:

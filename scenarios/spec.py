@@ -19,6 +19,10 @@ TOWN_SEED_MAX = 2**31 - 1
 
 SPLITS: dict[str, range] = {"train": range(0, 10_000), "val": range(10_000, 10_500), "test": range(20_000, 20_200)}
 """Town seeds of each split; perception and policy share them. Nothing is tuned on test."""
+BUSY = "-busy"
+BUSY_STREETS: dict[str, Any] = {"vehicles": 20, "pedestrians": 10, "cyclists": 3, "signals": True, "weather": "random"}
+"""What the suite of a split with the ending BUSY has more: traffic, people, lights that are on, any weather."""
+SUITES: dict[str, range] = {split + ending: towns for ending in ("", BUSY) for split, towns in SPLITS.items()}
 
 
 Weather = Literal["clear", "overcast", "dusk", "night", "rain", "fog", "low_sun", "random"]
@@ -135,20 +139,22 @@ def digest(scenario: Scenario) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def split_scenario(split: str, index: int) -> Scenario:
-    """The default drive in the `index`-th town of a split."""
-    return Scenario(name=f"{split}_{SPLITS[split][index]}", town_seed=SPLITS[split][index])
+def split_scenario(suite_name: str, index: int) -> Scenario:
+    """The default drive in the `index`-th town of a row of SUITES."""
+    town = SUITES[suite_name][index]
+    more = BUSY_STREETS if suite_name.endswith(BUSY) else {}
+    return Scenario(name=f"{suite_name}_{town}", town_seed=town, **more)
 
 
 def suite(name: str, episodes: int | None = None) -> tuple[Scenario, ...]:
-    """The scenarios of a split (its first `episodes` towns), of a TOML file, or of a folder of them in name order.
+    """The scenarios of a row of SUITES (its first `episodes` towns), of a TOML file, or of a folder of them in name order.
 
     `episodes=None` means all. Raises ScenarioError on an unknown name or a count that the suite does not hold.
     """
     if episodes is not None and episodes < 1:
         raise ScenarioError(f"episodes is {episodes}; give at least 1")
-    if name in SPLITS:
-        return _first([lambda i=i: split_scenario(name, i) for i in range(len(SPLITS[name]))], name, episodes)
+    if name in SUITES:
+        return _first([lambda i=i: split_scenario(name, i) for i in range(len(SUITES[name]))], name, episodes)
     path = Path(name)
     if path.is_dir():
         files = sorted(path.glob("*.toml"))
@@ -157,7 +163,7 @@ def suite(name: str, episodes: int | None = None) -> tuple[Scenario, ...]:
         return _first([lambda f=f: load(f) for f in files], name, episodes)
     if path.is_file():
         return _first([lambda: load(path)], name, episodes)
-    raise ScenarioError(f"suite '{name}' is neither a file nor a folder nor one of {', '.join(SPLITS)}")
+    raise ScenarioError(f"suite '{name}' is neither a file nor a folder nor one of {', '.join(SUITES)}")
 
 
 def _first(makers: list[Any], name: str, episodes: int | None) -> tuple[Scenario, ...]:

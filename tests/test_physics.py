@@ -109,6 +109,6 @@ def test_a_redirected_solid_goes_where_it_is_told(shared: Physics) -> None:
     pose, hits = parked.pose.copy(), []
     for _ in range(40):
         shared.redirect(pose, np.array([[0.0, 5.0]]))
-        pose = pose + [0.0, 0.5, 0.0]
+        pose = pose + np.array([0.0, 0.5, 0.0])
         hits.append(vehicle.advance(Control(0.0, 0.0), 20)[1])
     assert not any(hits) and parked.pose[0, 1] == 0.0, "the caller's arrays stay as they were"

@@ -27,7 +27,8 @@ def sample(steps: int = 5, actors: int = 2, contacts: int = 1, seed: int = 0) ->
     arrays["time_s"] = np.arange(steps + 1) * 0.1
     arrays["facts_ttc_s"] = np.full(steps, np.inf)
     arrays["percept_path_m"] = rng.random((steps, 12, 2), np.float32)
-    header = {"version": recording.RECORDING_VERSION, "scenario": Scenario(name="a", town_seed=3).model_dump(mode="json"), "seed": 4,
+    header = {"version": recording.RECORDING_VERSION,
+              "scenario": Scenario(name="a", town_seed=3).model_dump(mode="json"), "seed": 4,
               "config": {"renderer": "none"}, "policy": "expert", "score": {"driving_score": 90.5},
               "state_sha256": state_digest(arrays), "frame_sha256": None}
     return Recording(header, arrays)

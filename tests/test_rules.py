@@ -224,3 +224,31 @@ def test_fold_is_pure_and_repeatable():
     memory = initial_memory(states[0])
     assert fold(memory, states[1])[1] == fold(memory, states[1])[1]
     assert judge(states) == judge(states)
+
+
+@pytest.mark.parametrize(("row", "own_mps", "is_fault"), [
+    ((8.2, LANE_Y_M, 0.0, 3.0), 10.0, True),  # runs into the one ahead
+    ((8.2, LANE_Y_M, 0.0, 3.0), 0.0, False),  # stands, and the one ahead rolls back into it
+    ((-1.0, LANE_Y_M - 2.0, math.pi / 2, 5.0), 10.0, False),  # is hit in the side, in its lane
+    ((-1.0, LANE_Y_M - 2.0, math.pi / 2, 0.0), 10.0, True),  # hits the side of one that stands
+    ((-5.0, LANE_Y_M, 0.0, 20.0), 10.0, False),  # is hit from behind
+])
+def test_whose_fault_a_collision_is(row, own_mps, is_fault):
+    first = 60.0
+    other = actors((first + row[0], *row[1:]))
+    hit = (Contact("vehicle", 0, 500.0),)
+    facts = judge([state(first, speed_mps=own_mps, actors=other),
+                   state(first, step=1, speed_mps=own_mps, actors=other, contacts=hit)])[0]
+    assert facts.new_collision == "vehicle" and facts.is_at_fault is is_fault
+    wall = (Contact("static", 3, 500.0),)
+    assert judge([state(first), state(first, step=1, contacts=wall)])[0].is_at_fault
+
+
+def test_minimum_speed_compares_with_the_traffic_that_drives():
+    """At half the traffic's speed: 50 %. Those parked, and those 200 m away, are no traffic."""
+    def along(traffic_mps: float, ahead_m: float = 30.0) -> float:
+        states = [state(5.0 + 2.0 * k, step=k, speed_mps=10.0, actors=actors(
+            (5.0 + 2.0 * k + ahead_m, -LANE_Y_M, math.pi, traffic_mps), (100.0, 9.0, 0.0, 0.0))) for k in range(200)]
+        return judge(states)[-1].min_speed_pct
+    assert along(20.0) == pytest.approx(50.0) and along(5.0) == 100.0 and along(0.0) == 100.0
+    assert along(20.0, 200.0) == 100.0
