@@ -58,8 +58,8 @@ class EvaluateConfig:
     policy: tuple[str, ...]
     """drivers: a run folder (runs/quick), a policy folder, random, straight, expert, or your own module:Class"""
     suite: str = "test"
-    """train, val, test (the first towns of that split), with -busy for traffic, people, lights and weather, or a scenario
-    file or folder"""
+    """train, val, test (the first towns of that split), with -busy for traffic, people, lights and weather, or a
+    scenario file or folder"""
     episodes: int | None = None
     """how many scenarios of the suite; default: 20 of a split, all of a folder"""
     seed: int = 0

@@ -19,8 +19,8 @@ its outline.
   at fault       nuPlan's no_ego_at_fault_collisions: not while standing, nor when somebody moving hits the rear or,
                  with the ego in its lane, the side
   min_speed_pct  the leaderboard's MinimumSpeedRouteTest: at each quarter of the route, the ego's mean speed since
-                 the one before in per cent of the traffic's (vehicles that have moved, within 100 m), at most 100; the mean
-                 of those; 100 without traffic
+                 the one before in per cent of the traffic's (vehicles that have moved, within 100 m), at most 100;
+                 the mean of those; 100 without traffic
   ttc            first contact if ego and every actor kept their velocity [s], inf if none within 0.9 s (CaRL, nuPlan's
                  0.95 s); a standing ego has none
   comfort        how many of the six nuPlan bounds were broken within the last 2 s, on signals smoothed by a

@@ -147,7 +147,7 @@ def split_scenario(suite_name: str, index: int) -> Scenario:
 
 
 def suite(name: str, episodes: int | None = None) -> tuple[Scenario, ...]:
-    """The scenarios of a row of SUITES (its first `episodes` towns), of a TOML file, or of a folder of them in name order.
+    """The scenarios of a row of SUITES (its first `episodes` towns), of a TOML file, or of a folder in name order.
 
     `episodes=None` means all. Raises ScenarioError on an unknown name or a count that the suite does not hold.
     """
