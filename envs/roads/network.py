@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import networkx
 import numpy as np
@@ -27,6 +28,9 @@ from envs.geometry import (
     project,
     stations,
 )
+
+if TYPE_CHECKING:
+    from envs.roads.conflicts import Conflicts
 
 ROUTE_SPACING_M = 0.5  # distance between two route points
 SHOULDER_M = 0.5  # paved strip outside the edge line; still road
@@ -189,6 +193,13 @@ class RoadNetwork:
         graph.add_weighted_edges_from((lane.id, after, self.lanes[after].length_m)
                                       for lane in self.lanes for after in lane.successors)
         return graph
+
+    @cached_property
+    def conflicts(self) -> Conflicts:
+        """Which junction lanes cannot be driven at once, and who gives way."""
+        from envs.roads.conflicts import find_conflicts
+
+        return find_conflicts(self)
 
     @cached_property
     def road_length_m(self) -> float:
