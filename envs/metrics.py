@@ -27,6 +27,7 @@ COEFFICIENTS: dict[str, tuple[float, float]] = {  # infraction: (2.1 summand, 2.
     "vehicle": (0.7, 0.60),
     "static": (0.6, 0.65),
     "stop": (0.25, 0.80),
+    "yield": (0.0, 1.0),  # denies success; the leaderboard knows only the collision that may follow
 }
 MIN_SPEED = (0.4, 0.3)  # x (1 - pct / 100): 2.1 summand; 2.0 taken from a factor of 1
 
@@ -35,6 +36,7 @@ EVENTS: dict[str, Callable[[Facts], bool]] = {  # one infraction each time it ho
     "vehicle": lambda facts: facts.new_collision == "vehicle",
     "static": lambda facts: facts.new_collision == "static",
     "stop": lambda facts: facts.has_run_stop,
+    "yield": lambda facts: facts.has_failed_to_yield,
 }
 CONDITIONS: dict[str, Callable[[Facts], bool]] = {  # one infraction each time it begins to hold
     "off_lane": lambda facts: facts.is_off_lane,

@@ -16,6 +16,9 @@ its outline.
   blocked        slower than 0.1 m/s for `Patience.blocked_s` (leaderboard: 180 s)
   deviated       more than 30 m from the route (leaderboard)
   timeout        `Patience.timeout_s` (leaderboard: 300 s) plus the distance driven at 10 % of the limit
+  no yielding    front bumper enters a junction lane while somebody who has the right of way (conflicts.py, lights
+                 that are lit aside) would, at his speed, be in the shared area before the ego, pulling away, has
+                 left it: he is endangered or hindered (StVO section 8 (2)); the leaderboard knows only the collision
   at fault       nuPlan's no_ego_at_fault_collisions: not while standing, nor when somebody moving hits the rear or,
                  with the ego in its lane, the side
   min_speed_pct  the leaderboard's MinimumSpeedRouteTest: at each quarter of the route, the ego's mean speed since
@@ -36,7 +39,8 @@ import numpy as np
 
 from envs.config import Patience
 from envs.geometry import Array, box_corners, ego_from_world, wrap_angle
-from envs.roads.network import SHOULDER_M, Control
+from envs.right_of_way import Claim, claims, ego_times, is_lit, junction_lanes
+from envs.roads.network import ROUTE_SPACING_M, SHOULDER_M, Control
 from envs.state import EGO_SHAPE, ActorKind, Actors, Contact, VehicleState, WorldState
 
 STANDSTILL_MPS = 0.1  # CARLA RunningStopTest and ActorBlockedTest
@@ -88,6 +92,7 @@ class Facts:
     new_collision: str | None  # the gravest of COLLISIONS that began
     is_at_fault: bool  # one of the collisions that began is the ego's fault
     has_run_stop: bool
+    has_failed_to_yield: bool
     is_at_goal: bool
     is_blocked: bool
     is_deviated: bool
@@ -127,6 +132,7 @@ class Memory:
     pace: Pace = Pace()
     next_stop: int = 0  # index in route.stops
     has_stood: bool = False  # within the zone before that line
+    entries: tuple[tuple[float, int], ...] = ()  # (station [m], id) of the junction lanes still ahead
     touched: tuple[tuple[tuple[str, int], float, float], ...] = ()  # (kind, id), time [s], driven [m] of last contact
     motion: tuple[tuple[float, float, float], ...] = ()  # last SMOOTHING_STEPS of lon, lat acceleration, yaw rate
     broken: tuple[tuple[bool, ...], ...] = ()  # comfort bounds broken, one row per step of the last 2 s
@@ -137,7 +143,9 @@ def initial_memory(state: WorldState, patience: Patience | None = None) -> Memor
     route_m, _ = state.route.locate(state.ego.x_m, state.ego.y_m)
     front_m = _front_station(state, route_m)
     passed = sum(station <= front_m for station, _ in state.route.stops)
-    return Memory(patience or Patience(), state, start_m=route_m, route_m=route_m, next_stop=passed)
+    entries = junction_lanes(state.route, state.town.network)
+    return Memory(patience or Patience(), state, start_m=route_m, route_m=route_m, next_stop=passed,
+                  entries=tuple(entry for entry in entries if entry[0] > front_m))
 
 
 def initial_facts(memory: Memory) -> Facts:
@@ -167,6 +175,7 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
     memory, collision, at_fault = _collisions(memory, state, off_lane)
     memory = replace(memory, pace=_pace(memory.pace, state, completion, at_goal))
     memory, run_stop = _stop_lines(memory, state, route_m, lateral_m)
+    memory, failed_to_yield = _right_of_way(memory, state, route_m, lateral_m)
     memory, violations = _comfort(memory, ego, dt)
     return memory, Facts(
         time_s=state.time_s, route_m=route_m, lateral_m=lateral_m, heading_error_rad=heading_error,
@@ -175,7 +184,8 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
         yaw_rate_radps=ego.yaw_rate_radps, speed_limit_mps=limit, overspeed_mps=max(0.0, ego.speed_mps - limit),
         is_in_junction=state.town.network.lanes[route.lanes[route.lane_index[here]]].junction is not None,
         is_off_lane=off_lane, is_off_road=off_road, is_wrong_lane=wrong, new_collision=collision, is_at_fault=at_fault,
-        min_speed_pct=memory.pace.percent, has_run_stop=run_stop, is_at_goal=at_goal,
+        min_speed_pct=memory.pace.percent, has_run_stop=run_stop, has_failed_to_yield=failed_to_yield,
+        is_at_goal=at_goal,
         is_blocked=memory.standing_s >= memory.patience.blocked_s,
         is_deviated=abs(lateral_m) > DEVIATION_M,
         is_timeout=state.time_s > memory.patience.timeout_s + memory.budget_s,
@@ -277,6 +287,27 @@ def _stop_lines(memory: Memory, state: WorldState, route_m: float, lateral_m: fl
     if index < len(stops) and stops[index][0] - front_m <= STOP_ZONE_M:
         stood |= abs(state.ego.speed_mps) < STANDSTILL_MPS
     return replace(memory, next_stop=index, has_stood=stood), bool(is_run)
+
+
+def _right_of_way(memory: Memory, state: WorldState, route_m: float, lateral_m: float) -> tuple[Memory, bool]:
+    """Whether the front bumper entered a junction lane in this step in the way of somebody who goes first."""
+    entries = memory.entries
+    if not entries or entries[0][0] - route_m > 2 * STOP_ZONE_M + EGO_SHAPE.front_m:
+        return memory, False
+    front_m, failed, lanes = _front_station(state, route_m), False, state.town.network.lanes
+    while entries and front_m > entries[0][0]:
+        (at_m, lane), entries = entries[0], entries[1:]
+        before = state.route.lanes[state.route.lane_index[state.route.index_at(at_m - ROUTE_SPACING_M)]]
+        if abs(lateral_m) < BESIDE_WIDTHS * lanes[lane].width_m and not is_lit(state, lanes[before]):
+            failed |= any(claim.has_priority and _are_together(claim, at_m - front_m, state.ego.speed_mps)
+                          for claim in claims(state, lane))
+    return replace(memory, entries=entries), failed
+
+
+def _are_together(claim: Claim, to_lane_m: float, speed_mps: float) -> bool:
+    """Whether ego and claimant would be in their shared area at one time."""
+    enters_s, leaves_s = ego_times(to_lane_m, claim, speed_mps)
+    return claim.arrives_s < leaves_s and enters_s < claim.leaves_s
 
 
 def _comfort(memory: Memory, ego: VehicleState, dt: float) -> tuple[Memory, int]:
