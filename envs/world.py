@@ -27,6 +27,7 @@ TRUNK_M = 0.4  # across; a tree's crown is above the car
 POST_M = 0.06  # across
 PARKED_EDGE_GAP_M = 0.3  # from the edge line to a parked car's near side, at least
 PARKED_JUNCTION_GAP_M = 15.0
+PARKED_CROSSING_GAP_M = 9.6  # between a car's centre and a crossing's end: bumper 5 m before the bars (StVO 26, 12)
 PARKED_POST_GAP_M = 15.0  # from a sign post, whose face a van would hide, or an obstacle
 PARKED_SPACING_M = 7.0  # between two parked cars' centres
 PARKED_TRIES = 4  # places drawn for each parked car wanted
@@ -180,13 +181,15 @@ def _verge_places(lanes: list[Lane], size_m: Array, rng: np.random.Generator) ->
 
 
 def _is_free(town: Town, pose: Array, size_m: Array, obstacles: Actors) -> Array:
-    """Whether (K,) cars stand clear of every lane's edge line, of sign posts, scenery and obstacles."""
+    """Whether (K,) cars stand clear of every lane's edge line, of crossings, sign posts, scenery and obstacles."""
     corners = np.stack([box_corners(*row) for row in zip(pose, size_m[:, 0], size_m[:, 1], strict=True)])
     clear = town.network.distance_to_road(corners.reshape(-1, 2)).reshape(-1, 4).min(axis=1)
     is_free = clear >= PARKED_EDGE_GAP_M - SHOULDER_M
     is_house = town.props.kind == PropKind.BUILDING
     reach = np.where(is_house, np.hypot(town.props.size_m[:, 0], town.props.size_m[:, 1]) / 2, TRUNK_M) + 2.6
-    for points, gap_m in ((town.signs.pose, np.full(len(town.signs.pose), PARKED_POST_GAP_M)),
+    ends = np.concatenate([np.zeros((0, 2)), *(crossing.ends_m for crossing in town.network.crossings)])
+    for points, gap_m in ((ends, np.full(len(ends), PARKED_CROSSING_GAP_M)),
+                          (town.signs.pose, np.full(len(town.signs.pose), PARKED_POST_GAP_M)),
                           (obstacles.pose, np.full(len(obstacles.pose), PARKED_POST_GAP_M)), (town.props.pose, reach)):
         delta = pose[:, None, :2] - points[None, :, :2]
         is_free &= ~np.any(np.hypot(delta[..., 0], delta[..., 1]) < gap_m, axis=1)

@@ -39,6 +39,8 @@ def digest(network: RoadNetwork) -> str:
                            lane.junction, lane.turn, lane.control, lane.opposite)).encode())
     for surface in network.surfaces:
         total.update(surface.outline_m.tobytes() + repr((surface.piece, surface.junction)).encode())
+    for crossing in network.crossings:
+        total.update(crossing.ends_m.tobytes() + repr((crossing.lanes, crossing.stations_m)).encode())
     return total.hexdigest()
 
 
@@ -172,6 +174,29 @@ def test_minor_arms_give_way_and_a_main_road_leads_through(networks):
             kinds.update(bound)
         assert all(lane.control == Control.NONE for lane in network.lanes if lane.junction is not None)
     assert 0.4 < kinds[Control.STOP] / kinds.total() < 0.6
+
+
+def test_people_cross_slow_straight_streets_from_pavement_to_pavement(networks):
+    """A crossing's line runs square over its lanes, ends beside the kerbs and keeps 5 m from every stop line."""
+    count, zebras = 0, 0
+    for seed, network in enumerate(networks[:150]):
+        for number, crossing in enumerate(network.crossings):
+            assert crossing.id == number
+            line = shapely.LineString(crossing.ends_m)
+            crossed = {lane.id for lane in network.lanes if line.intersects(shapely.LineString(lane.centre_m))}
+            assert crossed == set(crossing.lanes), f"seed {seed}"
+            assert all(0.0 < gap < 0.5 + SHOULDER_M for gap in network.distance_to_road(crossing.ends_m))
+            across = crossing.ends_m[1] - crossing.ends_m[0]
+            for lane, station in zip((network.lanes[k] for k in crossing.lanes), crossing.stations_m, strict=True):
+                at = np.array([np.interp(station, lane.station_m, lane.centre_m[:, k]) for k in (0, 1)])
+                assert line.distance(shapely.Point(at)) < 0.02
+                heading = np.interp(station, lane.station_m, np.unwrap(lane.heading_rad))
+                assert abs(across @ (math.cos(heading), math.sin(heading))) < 0.03 * np.hypot(*across)
+                assert 5.0 + crossing.width_m / 2 <= station <= lane.length_m - 5.0 - crossing.width_m / 2
+                assert lane.speed_limit_mps <= 50 * KMH + 1e-9
+        count += len(network.crossings)
+        zebras += sum(crossing.is_zebra for crossing in network.crossings)
+    assert count >= 3 * 150 and 0.4 < zebras / count < 0.8
 
 
 def test_scenery_keeps_clear_of_roads_and_of_itself(towns):

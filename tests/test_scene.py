@@ -16,7 +16,7 @@ from envs.render.scene import (
     light_of,
     static_scene,
 )
-from envs.roads.network import Control
+from envs.roads.network import Control, Crossing
 from envs.roads.procedural import build_town
 from envs.signs import SIGN_INDEX
 from envs.state import ActorKind, Actors
@@ -93,6 +93,24 @@ def test_lines_lie_where_the_lanes_say():
     assert cover(scene, SemanticClass.STOP_LINE, (149.7, -1.75))
     assert not cover(scene, SemanticClass.STOP_LINE, (149.7, 1.75)), "not across the oncoming lane"
     assert cover(scene, SemanticClass.KERB, (50.0, 4.2)) and not cover(scene, SemanticClass.KERB, (50.0, 4.5))
+
+
+def test_zebra_is_bars_along_the_road_that_interrupt_its_lines():
+    """Over 8 m of asphalt less its shoulders: seven bars of 0.5 x 4 m, the middle one on the centre line."""
+    network = replace(straight_road.network(), crossings=(
+        Crossing(0, np.array([[60.0, -4.6], [60.0, 4.6]]), 4.0, (0, 5), (60.0, 90.0), is_zebra=True),
+        Crossing(1, np.array([[90.0, -4.6], [90.0, 4.6]]), 4.0, (0, 5), (90.0, 60.0), is_zebra=False)))
+    town = replace(straight_road.TOWN, network=network)
+    scene, plain = static_scene(town), static_scene(straight_road.TOWN)
+    for y in (-3.0, -1.0, 0.0, 2.0):
+        assert cover(scene, SemanticClass.MARKING, (58.2, y + 0.2)) and cover(scene, SemanticClass.MARKING, (61.8, y))
+        assert not cover(scene, SemanticClass.MARKING, (60.0, y + 0.5))
+        assert not cover(scene, SemanticClass.MARKING, (62.2, y + 0.2)), "past the bars"
+    assert not cover(scene, SemanticClass.MARKING, (60.0, 3.5)), "the edge line stops"
+    assert cover(scene, SemanticClass.MARKING, (57.8, 3.5)) and cover(scene, SemanticClass.MARKING, (62.2, -3.5))
+    bars, lines = 7 * 0.5 * 4.0, LINE_WIDTH_M * (2 * 4.0 + DASH_M)
+    assert area_of(scene, SemanticClass.MARKING) - area_of(plain, SemanticClass.MARKING) == pytest.approx(
+        bars - lines, abs=0.02), "the crossing that is none has no paint"
 
 
 def test_yield_line_is_broken_into_blocks():

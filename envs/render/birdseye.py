@@ -12,16 +12,16 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from envs.geometry import Array, box_corners, ego_from_world, offset_polyline, stations, world_from_ego
-from envs.roads.network import Control, Lane, Marking
+from envs.geometry import Array, box_corners, ego_from_world, world_from_ego
+from envs.render.paving import SemanticClass
+from envs.render.scene import static_scene
 from envs.signs import SIGNS, face
 from envs.state import EGO_SHAPE, ActorKind, PropKind, SignPosts, Town, WorldState
 
 MAP_PX_PER_M = 6.0
 MARGIN_M = 40.0  # grass beyond the outermost road
 SHIFT = 4  # OpenCV draws at 1/16 px
-DASH_M, GAP_M = 3.0, 6.0
-GRASS, ASPHALT, KERB, PAINT = (112, 146, 84), (84, 87, 92), (150, 148, 140), (236, 236, 228)
+GRASS = (112, 146, 84)
 ROUTE, TRAIL, PLAN, EGO = (64, 156, 255), (255, 196, 61), (90, 235, 120), (232, 62, 62)
 
 
@@ -85,46 +85,14 @@ def town_map(town: Town) -> tuple[Array, Array]:
     def pixels(points_m: Array) -> Array:
         return (np.asarray(points_m) - origin) * (MAP_PX_PER_M, -MAP_PX_PER_M)
 
-    for surface in town.network.surfaces:
-        _line(image, pixels(surface.outline_m), KERB, 4, is_closed=True)
-    for surface in town.network.surfaces:
-        _fill(image, pixels(surface.outline_m), ASPHALT)
-    for lane in town.network.lanes:
-        for stripe in _stripes(lane):
-            _line(image, pixels(stripe), PAINT, 2)
-        if lane.control != Control.NONE:
-            _line(image, pixels(_stop_line(lane)), PAINT, 4 if lane.control == Control.STOP else 2)
+    for patch in static_scene(town).patches:
+        edge = cv2.LINE_AA if patch.semantic in (SemanticClass.MARKING, SemanticClass.STOP_LINE) else cv2.LINE_8
+        for triangle in pixels(patch.vertices_m)[patch.triangles]:
+            cv2.fillConvexPoly(image, _fixed(triangle), patch.colour, edge, SHIFT)
     props = town.props
     for kind, pose, size, colour in zip(props.kind, props.pose, props.size_m, props.colour, strict=True):
         _draw_prop(image, pixels, int(kind), pose, size, tuple(int(c) for c in colour))
     return image, origin
-
-
-def _stripes(lane: Lane) -> list[Array]:
-    """The painted lines (N, 2) of a lane; of two lanes side by side the lower id paints the middle."""
-    stripes = []
-    is_painter = lane.opposite is None or lane.id < lane.opposite
-    for marking, side in ((lane.left if is_painter else Marking.NONE, 0.5), (lane.right, -0.5)):
-        edge = offset_polyline(lane.centre_m, side * lane.width_m)
-        if marking == Marking.SOLID:
-            stripes.append(edge)
-        elif marking == Marking.DASHED:
-            stripes += _dashes(edge)
-    return stripes
-
-
-def _dashes(line: Array) -> list[Array]:
-    station = stations(line)
-    starts = np.arange(0.0, station[-1] - DASH_M, DASH_M + GAP_M)
-    return [np.stack([np.interp(at, station, line[:, k]) for k in (0, 1)], axis=1)
-            for at in (np.linspace(start, start + DASH_M, 3) for start in starts)]
-
-
-def _stop_line(lane: Lane) -> Array:
-    """The line (2, 2) across the lane's end."""
-    heading = lane.heading_rad[-1]
-    across = lane.width_m / 2 * np.array([-np.sin(heading), np.cos(heading)])
-    return lane.centre_m[-1] + np.stack([-across, across])
 
 
 def _draw_prop(image: Array, pixels, kind: int, pose: Array, size: Array, colour: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from envs.geometry import Array, interpolate, offset_polyline, stations
-from envs.roads.network import Control, Lane, Marking, RoadNetwork
+from envs.roads.network import CROSSING_KERB_M, SHOULDER_M, Control, Crossing, Lane, Marking, RoadNetwork
 
 
 class SemanticClass(IntEnum):
@@ -54,6 +54,7 @@ LINE_WIDTH_M = 0.14  # RMS: narrow line 0.12 m
 DASH_M, GAP_M = 3.0, 6.0  # RMS: centre line in towns
 STOP_BAR_M, YIELD_BAR_M = 0.5, 0.5  # RMS sign 294 and 341
 YIELD_BLOCK_M, YIELD_GAP_M = 0.5, 0.25
+ZEBRA_M, ZEBRA_GAP_M = 0.5, 0.5  # RMS sign 293: bars and gaps
 KERB_WIDTH_M = 0.35
 PAINT_HEIGHT_M = 0.012
 LONGEST_QUAD_M = 40.0
@@ -116,9 +117,29 @@ def _line(points_m: Array, left_m: float, width_m: float) -> tuple[Array, Array]
     return _strip(outer, inner)
 
 
-def _dashes(lane: Lane) -> tuple[Array, Array]:
-    """The dashes on a lane's left edge."""
+def _open_parts(lane: Lane, breaks_m: Array) -> list[tuple[float, float]]:
+    """The stretches of a lane between the breaks (K, 2) of its lines, from station to station [m]."""
+    edges = np.concatenate([[0.0], breaks_m[np.argsort(breaks_m[:, 0])].ravel(), [lane.length_m]]).reshape(-1, 2)
+    return [(float(begin), float(end)) for begin, end in edges if end > begin]
+
+
+def _solid(lane: Lane, left_m: float, breaks_m: Array) -> list[tuple[Array, Array]]:
+    """A solid line beside a lane, broken where zebras cross it."""
+    if not len(breaks_m):
+        return [_line(lane.centre_m, left_m, LINE_WIDTH_M)]
+    station = lane.station_m
+    edge = offset_polyline(lane.centre_m, left_m)
+    lines = []
+    for begin, end in _open_parts(lane, breaks_m):
+        inner = station[(station > begin + 0.05) & (station < end - 0.05)]
+        lines.append(_line(interpolate(edge, station, np.array([begin, *inner, end])), 0.0, LINE_WIDTH_M))
+    return lines
+
+
+def _dashes(lane: Lane, breaks_m: Array) -> tuple[Array, Array]:
+    """The dashes on a lane's left edge, but for those that zebras cover."""
     start = np.arange(GAP_M / 2, lane.length_m - DASH_M, DASH_M + GAP_M)
+    start = start[~((start[:, None] < breaks_m[:, 1]) & (start[:, None] + DASH_M > breaks_m[:, 0])).any(axis=1)]
     station, ends = lane.station_m, start[:, None] + np.array([0.0, DASH_M / 2, DASH_M])
     middle, outer, inner = (interpolate(offset_polyline(lane.centre_m, lane.width_m / 2 + aside), station, ends)
                             for aside in (0.0, LINE_WIDTH_M / 2, -LINE_WIDTH_M / 2))
@@ -140,6 +161,29 @@ def _bar(lane: Lane) -> list[tuple[Array, Array]]:
         pieces, depth = [(a, min(a + YIELD_BLOCK_M, half)) for a in starts], YIELD_BAR_M
     return [_strip(np.stack([end - depth * forward + high * left, end + high * left]),
                    np.stack([end - depth * forward + low * left, end + low * left])) for low, high in pieces]
+
+
+def _zebra(crossing: Crossing) -> tuple[Array, Array]:
+    """Bars along the road from one paved edge to the other, as many as fit, the same margin on both sides."""
+    across = crossing.ends_m[1] - crossing.ends_m[0]
+    length = float(np.hypot(*across))
+    across, middle = across / length, crossing.ends_m.mean(axis=0)
+    along = crossing.width_m / 2 * np.array([-across[1], across[0]])
+    paved = length - 2 * (CROSSING_KERB_M + SHOULDER_M)
+    count = int((paved + ZEBRA_GAP_M) / (ZEBRA_M + ZEBRA_GAP_M))
+    at = (np.arange(count) - (count - 1) / 2)[:, None] * (ZEBRA_M + ZEBRA_GAP_M)
+    low, high = middle + (at - ZEBRA_M / 2) * across, middle + (at + ZEBRA_M / 2) * across
+    return _strips(np.stack([low - along, low + along], axis=1), np.stack([high - along, high + along], axis=1))
+
+
+def _zebra_breaks(network: RoadNetwork) -> dict[int, Array]:
+    """By lane: the stations (K, 2) between which zebras interrupt its lines [m]."""
+    breaks: dict[int, list[tuple[float, float]]] = {}
+    for crossing in network.crossings:
+        for lane, station in zip(crossing.lanes, crossing.stations_m, strict=True):
+            if crossing.is_zebra:
+                breaks.setdefault(lane, []).append((station - crossing.width_m / 2, station + crossing.width_m / 2))
+    return {lane: np.array(rows) for lane, rows in breaks.items()}
 
 
 def _halves(outline_m: Array) -> tuple[Array, Array]:
@@ -178,14 +222,17 @@ def patches(network: RoadNetwork) -> tuple[Patch, ...]:
             road = int(np.searchsorted(roads, number, side="right"))
             asphalt[road * 7 % 11 % len(ASPHALT)].append(_strip(left, right))
             kerbs += _kerbs(left, right)
+    breaks, unbroken = _zebra_breaks(network), np.zeros((0, 2))
+    paint += [_zebra(crossing) for crossing in network.crossings if crossing.is_zebra]
     for lane in network.lanes:
+        broken = breaks.get(lane.id, unbroken)
         if lane.right == Marking.SOLID:
-            paint.append(_line(lane.centre_m, -lane.width_m / 2, LINE_WIDTH_M))
+            paint += _solid(lane, -lane.width_m / 2, broken)
         if lane.opposite is None or lane.id < lane.opposite:  # one of the two paints the line between them
             if lane.left == Marking.SOLID:
-                paint.append(_line(lane.centre_m, lane.width_m / 2, LINE_WIDTH_M))
+                paint += _solid(lane, lane.width_m / 2, broken)
             elif lane.left == Marking.DASHED:
-                paint.append(_dashes(lane))
+                paint.append(_dashes(lane, broken))
         if lane.control != Control.NONE:
             bars += _bar(lane)
     layers = [(kerbs, -0.012, KERB_GREY, SemanticClass.KERB)]

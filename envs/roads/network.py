@@ -172,6 +172,7 @@ class Route:
         return project(self.points_m, self.station_m, x_m, y_m, first, last)
 
 
+CROSSING_KERB_M = 0.6  # from the paved edge to a crossing's end on the pavement
 COMMAND_RANGE_M = 60.0  # a manoeuvre is announced this far ahead
 GOAL_CLEARANCE_M = 6.0  # between a route's end and the nearest junction
 

@@ -15,8 +15,19 @@ from dataclasses import dataclass, replace
 import networkx
 import numpy as np
 
-from envs.geometry import Array, wrap_angle
-from envs.roads.network import Command, Control, Junction, Lane, Marking, RoadNetwork, Surface
+from envs.geometry import Array, stations, wrap_angle
+from envs.roads.network import (
+    CROSSING_KERB_M,
+    SHOULDER_M,
+    Command,
+    Control,
+    Crossing,
+    Junction,
+    Lane,
+    Marking,
+    RoadNetwork,
+    Surface,
+)
 from envs.roads.pieces import (
     JunctionPiece,
     RoadPiece,
@@ -43,6 +54,12 @@ MINIMUM_GAP_M = 6.0  # of grass between two roads that do not meet
 BEND_SHARE = 0.4  # of a block that the bend at its end may take
 SWAY_FROM_M = 130.0  # shorter blocks have no bend of their own, nor those that end in one
 SOLID_RADIUS_M = 28.0  # a road with a tighter bend has a solid centre line
+CROSSING_LIMIT_MPS = 50 * KMH  # people cross no faster street on foot (R-FGUE 2001: no zebra above 50 km/h)
+CROSSING_WIDTH_M = 4.0  # along the road (R-FGUE 2001)
+CROSSING_SETBACK_M = 7.5  # of a crossing's middle from the end of the road it is near
+CROSSING_SPACING_M = 30.0  # between two crossings' middles, at least
+CROSSING_BEND_RAD = 0.15  # by how much the road may turn over the crossing's width
+ZEBRA_SHARE = 0.6
 _GRIDS = ((3, 3), (3, 3), (4, 3), (3, 4), (4, 2), (4, 3))
 _ARMS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # grid steps of the arms 0 to 3
 # What is drawn for a town: (low, high) of a uniform distribution.
@@ -102,11 +119,23 @@ class _Road:
     @functools.cached_property
     def line(self) -> Array:
         """The middle (N, 3) of the whole road without doubled joints."""
-        return np.concatenate([self.pieces[0].line] + [piece.line[1:] for piece in self.pieces[1:]])
+        line = np.concatenate([self.pieces[0].line] + [piece.line[1:] for piece in self.pieces[1:]])
+        line[:, 2] = np.unwrap(line[:, 2])
+        return line
 
     @functools.cached_property
     def length_m(self) -> float:
-        return float(np.hypot(*np.diff(self.line[:, :2], axis=0).T).sum())
+        return float(self.station_m[-1])
+
+    @functools.cached_property
+    def station_m(self) -> Array:
+        """Arc length (N,) along the middle [m]."""
+        return stations(self.line[:, :2])
+
+    def bends_by(self, station_m: float, within_m: float) -> float:
+        """By how much the road turns [rad] from half of `within_m` before a station to half after it."""
+        ends = np.interp(station_m + np.array([-0.5, 0.5]) * within_m, self.station_m, self.line[:, 2])
+        return abs(float(ends[1] - ends[0]))
 
     @functools.cached_property
     def radius_m(self) -> float:
@@ -269,6 +298,8 @@ class _Builder:
         self.lanes: list[Lane] = []
         self.surfaces: list[Surface] = []
         self.junctions: list[Junction] = []
+        self.crossings: list[Crossing] = []
+        self.streets: list[tuple[_Road, tuple[int, ...], tuple[int, ...]]] = []  # where people cross: lanes each way
         self.incoming: dict[tuple[Node, int], int] = {}
         self.outgoing: dict[tuple[Node, int], int] = {}
 
@@ -281,6 +312,8 @@ class _Builder:
         for lane, points in ((forward, offset_line(line, -half)), (back, offset_line(line, half)[::-1].copy())):
             self.lanes.append(Lane(lane, points, self.plan.lane_width_m, limit, centre, Marking.SOLID, (),
                                    len(self.surfaces), opposite=back if lane == forward else forward))
+        if limit <= CROSSING_LIMIT_MPS:
+            self.streets.append((road, (forward,), (back,)))
         self.outgoing[road.begin], self.incoming[road.begin] = forward, back
         self.incoming[road.end], self.outgoing[road.end] = forward, back
         self.surfaces += [Surface(piece.name, piece.outline_m, None) for piece in road.pieces]
@@ -322,9 +355,37 @@ class _Builder:
         axis = int(self.rng.integers(2))
         return {axis: control, axis + 2: control}
 
+    def add_crossings(self, rng: np.random.Generator) -> None:
+        """Pedestrian crossings on slow streets: some halfway, some near the street's ends, on straight stretches."""
+        for road, forward, back in self.streets:
+            wished = [float(rng.uniform(0.35, 0.65)) * road.length_m, CROSSING_SETBACK_M,
+                      road.length_m - CROSSING_SETBACK_M]
+            is_wished, is_zebra = rng.random(3) < (0.45, 0.25, 0.25), rng.random(3) < ZEBRA_SHARE
+            taken: list[float] = []
+            for k in np.flatnonzero(is_wished):
+                apart = min((abs(wished[k] - other) for other in taken), default=math.inf)
+                inside = min(wished[k], road.length_m - wished[k]) >= CROSSING_SETBACK_M
+                if inside and apart >= CROSSING_SPACING_M and road.bends_by(wished[k], CROSSING_WIDTH_M) \
+                        <= CROSSING_BEND_RAD:
+                    taken.append(wished[k])
+                    self._add_crossing(road, forward, back, wished[k], bool(is_zebra[k]))
+
+    def _add_crossing(self, road: _Road, forward: tuple[int, ...], back: tuple[int, ...], station_m: float,
+                      is_zebra: bool) -> None:
+        """A crossing over all lanes of a road at a station of its middle line."""
+        rows = np.arange(len(road.line))
+        at = float(np.interp(station_m, road.station_m, rows))  # of the point there, whole or not
+        middle = np.array([[np.interp(at, rows, road.line[:, k]) for k in range(3)]])
+        half = self.plan.lane_width_m + SHOULDER_M + CROSSING_KERB_M
+        ends = np.concatenate([offset_line(middle, -half), offset_line(middle, half)])
+        along = [float(np.interp(row, rows, self.lanes[lane].station_m))
+                 for lanes, row in ((forward, at), (back, rows[-1] - at)) for lane in lanes]
+        self.crossings.append(Crossing(len(self.crossings), ends, CROSSING_WIDTH_M, forward + back, tuple(along),
+                                       is_zebra))
+
     @property
     def network(self) -> RoadNetwork:
-        return RoadNetwork(tuple(self.lanes), tuple(self.junctions), tuple(self.surfaces))
+        return RoadNetwork(tuple(self.lanes), tuple(self.junctions), tuple(self.surfaces), tuple(self.crossings))
 
 
 def _lay_all(plan: _Plan, junctions: dict[Node, JunctionPiece], rng: np.random.Generator) -> list[_Road]:
@@ -346,7 +407,8 @@ def build_network(seed: int) -> RoadNetwork:
 
     Plans that would overlap or fall short are drawn again from the same stream, so a seed always gives one network.
     """
-    rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(3)[0])
+    streams = np.random.SeedSequence(seed).spawn(4)
+    rng = np.random.default_rng(streams[0])
     while True:
         plan = _plan(rng)
         junctions = {node: _pave_junction(plan, node, float(_draw(rng, "corner_radius_m")))
@@ -359,6 +421,7 @@ def build_network(seed: int) -> RoadNetwork:
             builder.add_road(road)
         for node, piece in junctions.items():
             builder.add_junction(node, piece)
+        builder.add_crossings(np.random.default_rng(streams[3]))
         return builder.network
 
 
