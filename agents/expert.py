@@ -1,20 +1,33 @@
-"""The rule-based expert: a privileged driver that follows the route, the limits, the stop lines and its manners.
+"""The rule-based expert: a privileged driver that follows the route, the limits, lights, signs and its manners.
 
 Steering is pure pursuit (Coulter, CMU-RI-TR-92-01, 1992) on the route. Speed is the lowest of the limit, what bends
-ahead allow at a comfortable lateral acceleration, what stops the bumper before the next stop line, and the Intelligent
-Driver Model (Treiber, Hennecke, Helbing 2000) behind whatever stands or drives in the corridor. It proves that towns
-are drivable and labels states for cloning. It does not overtake, and it sees no pixels.
+ahead allow at a comfortable lateral acceleration, what halts the bumper before a line (stop sign, red light, somebody
+with the right of way, people on a crossing, a junction with no room behind it), and the Intelligent Driver Model
+(Treiber, Hennecke, Helbing 2000) behind whatever stands or drives in the corridor. It proves that towns are drivable
+and labels states for cloning. It sees no pixels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from agents.foresight import (
+    SIGHT_M,
+    STOPPED_MPS,
+    crossings_on,
+    is_claimed,
+    leader,
+    look_ahead,
+    must_wait,
+    people_in_the_way,
+)
 from envs.geometry import Array, wrap_angle
+from envs.right_of_way import is_lit, junction_lanes
 from envs.roads.network import ROUTE_SPACING_M, Control, Route
-from envs.state import EGO_SHAPE, WorldState
+from envs.state import EGO_SHAPE, Phase, WorldState
 from envs.vehicle import CAR
 
 
@@ -48,10 +61,12 @@ class ExpertStyle:
     """gap to a standing obstacle"""
     corridor_margin_m: float = 0.35
     """free space wanted beside the car"""
+    people_margin_m: float = 0.8
+    """free space wanted beside people on the road"""
+    amber_braking_mps2: float = 3.0
+    """a yellow light is driven through if a halt takes more than this"""
 
 
-SIGHT_M = 80.0  # how far ahead obstacles and stop lines count
-STOPPED_MPS = 0.1  # slower counts as standing (CARLA's RunningStopTest)
 STOP_ZONE_M = 4.0  # a halt serves a line when the bumper is this close to it
 SETTING_OFF_MPS = 1.5  # slower than this the wished acceleration may rise to SETTING_OFF_MPS2 at once: a driver who
 SETTING_OFF_MPS2 = 1.0  # learns from the answers at standstill learns to leave it
@@ -96,32 +111,6 @@ def pursue(state: WorldState, station_m: float, style: ExpertStyle) -> float:
     return float(np.arctan(CAR.wheelbase_m * bend))
 
 
-def obstacle_ahead(state: WorldState, station_m: float, style: ExpertStyle) -> tuple[float, float]:
-    """(gap from the bumper [m], speed along the route [m/s]) of the nearest actor in the corridor, else (inf, 0)."""
-    actors, route = state.actors, state.route
-    bumper = station_m + EGO_SHAPE.front_m
-    best = (np.inf, 0.0)
-    for k in range(len(actors.id)):
-        x, y, yaw = actors.pose[k]
-        if np.hypot(x - state.ego.x_m, y - state.ego.y_m) > SIGHT_M:
-            continue
-        near = route.index_at(station_m), route.index_at(station_m + SIGHT_M) + 1
-        points = route.points_m[slice(*near)]
-        nearest = int(np.argmin(np.hypot(points[:, 0] - x, points[:, 1] - y)))
-        heading = route.heading_rad[near[0] + nearest]
-        delta = np.array([x, y]) - points[nearest]
-        along = float(delta @ (np.cos(heading), np.sin(heading)))
-        lateral = float(delta @ (-np.sin(heading), np.cos(heading)))
-        cos, sin = abs(np.cos(yaw - heading)), abs(np.sin(yaw - heading))
-        half_length = (actors.size_m[k, 0] * cos + actors.size_m[k, 1] * sin) / 2
-        half_width = (actors.size_m[k, 0] * sin + actors.size_m[k, 1] * cos) / 2
-        gap = route.station_m[near[0] + nearest] + along - half_length - bumper
-        is_inside = abs(lateral) < half_width + EGO_SHAPE.width_m / 2 + style.corridor_margin_m
-        if is_inside and gap + 2 * half_length > -EGO_SHAPE.length_m and gap < best[0]:
-            best = (float(gap), float(actors.speed_mps[k] * np.cos(yaw - heading)))
-    return best
-
-
 def idm(speed_mps: float, wished_mps: float, gap_m: float, lead_mps: float, style: ExpertStyle) -> float:
     """Acceleration [m/s2] of the Intelligent Driver Model's interaction term, at most the free-road term."""
     closing = speed_mps * (speed_mps - lead_mps) / (2 * np.sqrt(style.throttle_mps2 * style.braking_mps2))
@@ -144,6 +133,7 @@ class Expert:
         self._route: Route | None = None
         self._station_m = 0.0
         self._served = 0
+        self._waited_s = 0.0
 
     def act(self, observation: object, state: WorldState | None) -> Array:
         """The action (2,) float32 for a state; the observation is ignored. Raises ValueError without a state."""
@@ -151,27 +141,36 @@ class Expert:
             raise ValueError("the expert is privileged; give it the world state")
         if self._route is not state.route:
             self.reset()
+            network = state.town.network
             self._route, self._ceiling = state.route, speed_ceiling(state.route, self.style)
+            self._stops = [at for at, control in state.route.stops if control == Control.STOP]
+            self._entries = junction_lanes(state.route, network)
+            self._crossings = crossings_on(state.route, network.crossings)
         ego, style = state.ego, self.style
         self._station_m, _ = state.route.locate(ego.x_m, ego.y_m, self._station_m)
+        self._waited_s = self._waited_s + self._dt_s if ego.speed_mps < STOPPED_MPS else 0.0
         steer = pursue(state, self._station_m, style) / CAR.max_steer_rad
         accel = self._wished_accel(state)
         return np.clip([steer, CAR.drive_for(accel, ego.speed_mps)], -1.0, 1.0).astype(np.float32)
 
     def _wished_accel(self, state: WorldState) -> float:
-        """Longitudinal acceleration [m/s2]: the least that road, line and obstacle allow, jerk-bounded."""
+        """Longitudinal acceleration [m/s2]: the least that road, lines and road users allow, jerk-bounded."""
         speed, style = state.ego.speed_mps, self.style
         ceiling, slope = self._ceiling_at(speed)
-        wish = min(slope + SPEED_GAIN_PER_S * (ceiling - speed), self._accel_to_stop(state), style.throttle_mps2)
+        ahead = look_ahead(state, self._station_m)
+        gap, lead_mps = leader(ahead, 0.0, style.corridor_margin_m)
+        wish = min(slope + SPEED_GAIN_PER_S * (ceiling - speed), style.throttle_mps2)
+        for to_line in self._lines_to_halt_at(state, gap, lead_mps):
+            wish = min(wish, self._accel_to_halt(to_line, speed))
         if wish > -style.easy_braking_mps2:
             step = style.jerk_mps3 * self._dt_s
             most = state.ego.accel_mps2 + step
             if speed < SETTING_OFF_MPS:
                 most = max(most, SETTING_OFF_MPS2)
             wish = float(np.clip(wish, state.ego.accel_mps2 - step, most))
-        gap, lead = obstacle_ahead(state, self._station_m, style)
-        if np.isfinite(gap):
-            wish = min(wish, idm(speed, ceiling, gap, lead, style))
+        for way, other_mps in ((gap, lead_mps), (people_in_the_way(state, ahead, style.people_margin_m), 0.0)):
+            if np.isfinite(way):
+                wish = min(wish, idm(speed, ceiling, way, other_mps, style))
         return max(wish, -style.hardest_braking_mps2)
 
     def _ceiling_at(self, speed_mps: float) -> tuple[float, float]:
@@ -181,25 +180,63 @@ class Expert:
         now, soon = np.interp([self._station_m, self._station_m + ahead], self._route.station_m, self._ceiling)
         return float(now), float(min((soon**2 - now**2) / (2 * ahead), 0.0))
 
-    def _accel_to_stop(self, state: WorldState) -> float:
-        """Acceleration [m/s2] that halts the bumper before the next unserved stop line; inf when none is near.
+    def _lines_to_halt_at(self, state: WorldState, gap_m: float, lead_mps: float) -> Iterator[float]:
+        """Distances [m] from the bumper to each line within sight that may not be passed now."""
+        speed, bumper = state.ego.speed_mps, self._station_m + EGO_SHAPE.front_m
+        yield from self._stop_lines(state, bumper)
+        sight = min(SIGHT_M, 25.0 + speed ** 2 / self.style.braking_mps2)
+        for at, crossing in self._crossings:
+            to_line = at - bumper
+            if 0.0 < to_line < sight and self._can_halt(to_line, speed) and is_claimed(state, crossing):
+                yield to_line
+        for at, lane in self._entries:
+            to_line = at - bumper
+            if -0.5 < to_line < sight and self._is_held_at(state, at, lane, to_line, gap_m, lead_mps):
+                yield to_line
 
-        It follows v = sqrt(2 b g + 1) - 1 over the remaining way g, which eases out to a soft halt.
-        """
-        speed, style = state.ego.speed_mps, self.style
-        lines = [at for at, control in state.route.stops if control == Control.STOP]
-        bumper = self._station_m + EGO_SHAPE.front_m
-        while self._served < len(lines):
-            to_line = lines[self._served] - bumper
-            is_halted = speed < STOPPED_MPS and to_line <= STOP_ZONE_M
+    def _is_held_at(self, state: WorldState, at_m: float, lane: int, to_line_m: float, gap_m: float,
+                    lead_mps: float) -> bool:
+        """Whether light, right of way or a queue keep the ego out of a junction lane that begins at a station."""
+        lanes, route, speed = state.town.network.lanes, state.route, state.ego.speed_mps
+        before = lanes[route.lanes[route.lane_index[route.index_at(at_m - ROUTE_SPACING_M)]]]
+        if not self._can_halt(to_line_m, speed):
+            return False
+        if is_lit(state, before):
+            phase = state.signals[before.signal]
+            if phase in (Phase.RED, Phase.RED_YELLOW):
+                return True
+            if phase == Phase.YELLOW:
+                return speed ** 2 / (2 * max(to_line_m - 0.3, 0.3)) < self.style.amber_braking_mps2
+        behind_m = to_line_m + lanes[lane].length_m
+        has_no_room = lead_mps < 1.0 and to_line_m < gap_m < behind_m + EGO_SHAPE.length_m + 2.0
+        return has_no_room or must_wait(state, lane, to_line_m, self._waited_s)
+
+    def _can_halt(self, to_line_m: float, speed_mps: float) -> bool:
+        return speed_mps ** 2 / (2 * max(to_line_m - 0.3, 0.1)) < self.style.hardest_braking_mps2
+
+    def _stop_lines(self, state: WorldState, bumper_m: float) -> Iterator[float]:
+        """The way to the next unserved stop line, unless a light there is on."""
+        while self._served < len(self._stops):
+            to_line = self._stops[self._served] - bumper_m
+            is_halted = state.ego.speed_mps < STOPPED_MPS and to_line <= STOP_ZONE_M
             if not is_halted and to_line > -0.5:
                 break
             self._served += 1
-        if self._served == len(lines) or to_line > SIGHT_M:
-            return np.inf
-        gap = max(to_line - style.stop_before_m, 0.0)
+        if self._served < len(self._stops) and to_line <= SIGHT_M:
+            route = state.route
+            lane = route.lanes[route.lane_index[route.index_at(self._stops[self._served] - ROUTE_SPACING_M)]]
+            if not is_lit(state, state.town.network.lanes[lane]):
+                yield to_line
+
+    def _accel_to_halt(self, to_line_m: float, speed_mps: float) -> float:
+        """Acceleration [m/s2] that halts the bumper before a line.
+
+        It follows v = sqrt(2 b g + 1) - 1 over the remaining way g, which eases out to a soft halt.
+        """
+        style = self.style
+        gap = max(to_line_m - style.stop_before_m, 0.0)
         wished = np.sqrt(2 * style.braking_mps2 * gap + 1.0) - 1.0
-        needed = speed**2 / (2 * max(to_line - 0.3, 0.3))
+        needed = speed_mps**2 / (2 * max(to_line_m - 0.3, 0.3))
         if needed > style.easy_braking_mps2:
             return float(-needed)
-        return float(-style.braking_mps2 * speed / (speed + 1.0) + 2 * SPEED_GAIN_PER_S * (wished - speed))
+        return float(-style.braking_mps2 * speed_mps / (speed_mps + 1.0) + 2 * SPEED_GAIN_PER_S * (wished - speed_mps))
