@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from envs.geometry import Array
+from envs.lights import phases
 from envs.roads.procedural import build_town
 from envs.state import Actors, Contact, Control, VehicleState, WorldState
 from envs.world import plan_route
@@ -49,7 +50,8 @@ def states_of(arrays: Mapping[str, Array], scenario: Scenario) -> list[WorldStat
     controls = [Control(0.0, 0.0), *(Control(*row) for row in arrays["control"].tolist())]
     return [
         WorldState(time_s=time_s, step=step, ego=VehicleState(*ego), contacts=tuple(contacts.get(step, ())),
-                   control=control, town=town, route=route, actors=Actors(
+                   control=control, town=town, route=route,
+                   signals=phases(town.signal_plan, time_s, scenario.signals), actors=Actors(
                        id=arrays["actors_id"], kind=arrays["actors_kind"], pose=pose, size_m=arrays["actors_size_m"],
                        speed_mps=speed, colour=arrays["actors_colour"], lamps=lamps))
         for step, (time_s, ego, control, pose, speed, lamps) in enumerate(zip(

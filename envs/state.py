@@ -142,11 +142,28 @@ class SignalHeads:
     pose: Array  # (K, 3) foot of the post x_m, y_m, yaw_rad
     centre_height_m: Array  # (K,) of the middle lamp
     lane: Array  # (K,) int id of the lane it binds
+    arm_m: Array  # (K,) how far it hangs out over the road: to the right of who looks along the yaw; 0 on the post
 
 
 def no_signal_heads() -> SignalHeads:
     """A town without traffic lights."""
-    return SignalHeads(np.zeros(0, int), np.zeros((0, 3)), np.zeros(0), np.zeros(0, int))
+    return SignalHeads(np.zeros(0, int), np.zeros((0, 3)), np.zeros(0), np.zeros(0, int), np.zeros(0))
+
+
+@dataclass(frozen=True, eq=False)
+class SignalPlan:
+    """The fixed-time programs of a town's G signal groups; each repeats for ever. envs.lights reads them."""
+
+    junction: Array  # (G,) int id
+    cycle_s: Array  # (G,) the same within a junction
+    start_s: Array  # (G,) time at which its red-yellow begins, modulo the cycle
+    green_s: Array  # (G,)
+    yellow_s: Array  # (G,)
+
+
+def no_signal_plan() -> SignalPlan:
+    """A town without traffic lights."""
+    return SignalPlan(np.zeros(0, int), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +175,7 @@ class Town:
     signs: SignPosts
     props: Props
     signal_heads: SignalHeads = field(default_factory=no_signal_heads)
+    signal_plan: SignalPlan = field(default_factory=no_signal_plan)
 
 
 @dataclass(frozen=True)

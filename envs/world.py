@@ -14,6 +14,7 @@ import numpy as np
 
 from envs.config import DriveConfig, require
 from envs.geometry import Array, box_corners, headings, interpolate, keep_apart, wrap_angle
+from envs.lights import phases
 from envs.physics import Physics, Solids
 from envs.roads.network import SHOULDER_M, Lane, RoadNetwork, Route, random_route
 from envs.roads.procedural import build_town
@@ -54,6 +55,7 @@ class World:
         self._physics = Physics(step_s)
         self._vehicle = Vehicle(self._physics)
         self._state: WorldState | None = None
+        self._has_signals = False
 
     def reset(self, scenario: Scenario, rng: np.random.Generator) -> WorldState:
         """Set the scenario up; `rng` draws the parked cars and small errors of the start pose.
@@ -70,7 +72,9 @@ class World:
         self._physics.reset(self._vehicle.car.body(), motion, _solids(actors, town))
         self._vehicle.centre_actuators()
         ego = self._vehicle.state(motion, motion, 0.0)
-        self._state = WorldState(0.0, 0, ego, actors, (), Control(0.0, 0.0), town, route)
+        self._has_signals = scenario.signals
+        self._state = WorldState(0.0, 0, ego, actors, (), Control(0.0, 0.0), town, route,
+                                 phases(town.signal_plan, 0.0, scenario.signals))
         return self._state
 
     def step(self, control: Control) -> WorldState:
@@ -89,7 +93,7 @@ class World:
         step = before.step + 1
         self._state = dataclasses.replace(
             before, time_s=step * self._config.control_dt_s, step=step, ego=ego, control=control,
-            actors=actors,
+            actors=actors, signals=phases(before.town.signal_plan, step * self._config.control_dt_s, self._has_signals),
             contacts=tuple(_contact(row, impulses[row], before.actors, before.town) for row in sorted(impulses)))
         return self._state
 
@@ -213,19 +217,20 @@ def _advance(actors: Actors, dt_s: float) -> Actors:
 
 
 def _solids(actors: Actors, town: Town) -> Solids:
-    """All that the car can hit: rows of actors, then props (of a tree the trunk), then sign posts."""
+    """All that the car can hit: rows of actors, then props (of a tree the trunk), then posts of signs and lights."""
     heading = np.stack([np.cos(actors.pose[:, 2]), np.sin(actors.pose[:, 2])], axis=1)
-    props, signs = town.props, town.signs
+    props, posts = town.props, np.concatenate([town.signs.pose, town.signal_heads.pose])
     is_tree = (props.kind == PropKind.TREE)[:, None]
     prop_size = np.where(is_tree, np.column_stack([np.full((len(props.kind), 2), TRUNK_M), props.size_m[:, 2]]),
                          props.size_m)
-    post_size = np.column_stack([np.full((len(signs.sign), 2), POST_M), signs.centre_height_m])
+    post_size = np.column_stack([np.full((len(posts), 2), POST_M), np.concatenate([
+        town.signs.centre_height_m, town.signal_heads.centre_height_m])])
     return Solids.join([Solids(actors.pose, actors.size_m, heading * actors.speed_mps[:, None]),
-                        Solids.still(props.pose, prop_size), Solids.still(signs.pose, post_size)])
+                        Solids.still(props.pose, prop_size), Solids.still(posts, post_size)])
 
 
 def _contact(row: int, impulse_ns: float, actors: Actors, town: Town) -> Contact:
-    """The contact of a row of `_solids`. Static ids are the row of Props, or -1 - the row of SignPosts."""
+    """The contact of a row of `_solids`. Static ids are the row of Props, or -1 - the row of sign and signal posts."""
     count, props = len(actors.id), len(town.props.kind)
     if row < count:
         return Contact(ActorKind(int(actors.kind[row])).name.lower(), int(actors.id[row]), impulse_ns)

@@ -154,7 +154,7 @@ def _bar(lane: Lane) -> list[tuple[Array, Array]]:
     forward = (end - back) / np.hypot(*(end - back))
     left = np.array([-forward[1], forward[0]])
     half = lane.width_m / 2 - LINE_WIDTH_M / 2
-    if lane.control == Control.STOP:
+    if lane.control == Control.STOP or lane.signal is not None:
         pieces, depth = [(-half, half)], STOP_BAR_M
     else:
         starts = np.arange(-half, half - YIELD_BLOCK_M / 2, YIELD_BLOCK_M + YIELD_GAP_M)
@@ -233,7 +233,7 @@ def patches(network: RoadNetwork) -> tuple[Patch, ...]:
                 paint += _solid(lane, lane.width_m / 2, broken)
             elif lane.left == Marking.DASHED:
                 paint.append(_dashes(lane, broken))
-        if lane.control != Control.NONE:
+        if lane.control != Control.NONE or lane.signal is not None:
             bars += _bar(lane)
     layers = [(kerbs, -0.012, KERB_GREY, SemanticClass.KERB)]
     layers += [(parts, 0.0, colour, SemanticClass.ROAD) for parts, colour in zip(asphalt, ASPHALT, strict=True)]

@@ -16,6 +16,7 @@ import networkx
 import numpy as np
 
 from envs.geometry import Array, stations, wrap_angle
+from envs.lights import place_heads, plan_signals
 from envs.roads.network import (
     CROSSING_KERB_M,
     SHOULDER_M,
@@ -427,8 +428,8 @@ def build_network(seed: int) -> RoadNetwork:
 
 @functools.lru_cache(maxsize=64)
 def build_town(seed: int) -> Town:
-    """The town of a seed: roads, then signs, then scenery, each from its own stream of random numbers."""
-    _, for_signs, for_props = np.random.SeedSequence(seed).spawn(3)
-    network = build_network(seed)
+    """The town of a seed: roads, then lights, signs and scenery, each from its own stream of random numbers."""
+    _, for_signs, for_props, for_lights = np.random.SeedSequence(seed).spawn(4)
+    network, signal_plan = plan_signals(build_network(seed), np.random.default_rng(for_lights))
     return Town(seed, network, place_signs(network, np.random.default_rng(for_signs)),
-                place_props(network, np.random.default_rng(for_props)))
+                place_props(network, np.random.default_rng(for_props)), place_heads(network), signal_plan)
