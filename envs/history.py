@@ -14,6 +14,7 @@ from envs.geometry import Array
 from envs.lights import phases
 from envs.roads.procedural import build_town
 from envs.state import Actors, Contact, Control, VehicleState, WorldState
+from envs.weather import weather_of
 from envs.world import plan_route
 from scenarios.recording import CONTACT_KINDS, EGO_FIELDS
 from scenarios.spec import Scenario
@@ -43,6 +44,7 @@ def states_of(arrays: Mapping[str, Array], scenario: Scenario) -> list[WorldStat
     """The T + 1 instants of a recording's arrays. Raises ScenarioError when the scenario has no route."""
     town = build_town(scenario.town_seed)
     route = plan_route(town.network, scenario)
+    weather = weather_of(scenario.weather, (scenario.town_seed, scenario.route_seed))
     contacts: dict[int, list[Contact]] = {}
     for step, kind, body, impulse in zip(arrays["contact_step"], arrays["contact_kind"], arrays["contact_id"],
                                          arrays["contact_impulse_ns"], strict=True):
@@ -50,7 +52,7 @@ def states_of(arrays: Mapping[str, Array], scenario: Scenario) -> list[WorldStat
     controls = [Control(0.0, 0.0), *(Control(*row) for row in arrays["control"].tolist())]
     return [
         WorldState(time_s=time_s, step=step, ego=VehicleState(*ego), contacts=tuple(contacts.get(step, ())),
-                   control=control, town=town, route=route,
+                   control=control, town=town, route=route, weather=weather,
                    signals=phases(town.signal_plan, time_s, scenario.signals), actors=Actors(
                        id=arrays["actors_id"], kind=arrays["actors_kind"], pose=pose, size_m=arrays["actors_size_m"],
                        speed_mps=speed, colour=arrays["actors_colour"], lamps=lamps))

@@ -13,6 +13,7 @@ import numpy as np
 
 from envs.geometry import Array
 from envs.roads.network import RoadNetwork, Route
+from envs.weather import CLEAR, Weather
 
 
 class ActionError(ValueError):
@@ -200,6 +201,7 @@ class WorldState:
     town: Town
     route: Route
     signals: Array = field(default_factory=lambda: np.zeros(0, np.int64))  # (G,) int of Phase by signal group
+    weather: Weather = CLEAR
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,8 @@ def state_bytes(state: WorldState) -> bytes:
     ego, actors = np.array(list(vars(state.ego).values())), state.actors
     contacts = [(contact.kind.encode(), contact.id, contact.impulse_ns) for contact in state.contacts]
     floats = [np.array([state.time_s, state.control.steer, state.control.drive]), ego, actors.pose, actors.size_m,
-              actors.speed_mps, np.array([impulse for _, _, impulse in contacts])]
+              actors.speed_mps, np.array([impulse for _, _, impulse in contacts]),
+              np.array(list(vars(state.weather).values()))]
     whole = [np.array([state.step, state.town.seed, *state.route.lanes]), actors.id, actors.kind, actors.lamps,
              state.signals,
              np.array([row for _, row, _ in contacts])]

@@ -56,6 +56,7 @@ class CarParameters:
     launch_accel_mps2: float = 4.2  # first gear at full throttle (own choice)
     engine_drag_mps2: float = 0.4  # with the throttle closed (own choice)
     rolling_resistance: float = 0.012  # of the weight; usual for passenger tyres
+    road_friction: float = 1.0  # grip of the road, as share of dry asphalt's: `Vehicle.set_road_friction`
     drag_n_per_mps2: float = 0.372  # 0.5 * 1.2 kg/m3 * 0.62 m2 (maker's drag coefficient 0.32 times frontal area)
 
     @property
@@ -93,7 +94,7 @@ CAR = CarParameters()
 
 @njit(cache=True)
 def _grip(load_n: float, car: CarParameters) -> float:
-    """Most force [N] that a tyre under a load can pass on, in any direction."""
+    """Most force [N] that a tyre under a load can pass on to a dry road, in any direction."""
     overload = min(load_n / car.tyre_load_n - 1.0, 3.0)
     return car.friction * (1.0 - car.friction_load_loss * overload) * load_n
 
@@ -101,7 +102,7 @@ def _grip(load_n: float, car: CarParameters) -> float:
 @njit(cache=True)
 def _magic(slip: float, load_n: float, car: CarParameters) -> float:
     """Side force [N] of a tyre at a slip angle [rad] >= 0: Pacejka's Magic Formula with published stiffness."""
-    limit = _grip(load_n, car)
+    limit = car.road_friction * _grip(load_n, car)
     stiffness = car.cornering_stiffness_1prad * car.friction * load_n
     return limit * np.sin(car.magic_shape * np.arctan(stiffness / (car.magic_shape * limit) * slip))
 
@@ -155,7 +156,7 @@ def _tyre(speed: float, slide: float, load_n: float, push_n: float, hold_n: floa
     """
     if load_n <= 0.0:
         return 0.0, 0.0
-    limit = _grip(load_n, car)
+    limit = car.road_friction * _grip(load_n, car)
     forward = push_n - np.sign(speed) * min(hold_n, caps[0] * abs(speed))
     forward = min(max(forward, -limit), limit)
     left = _magic(np.arctan2(abs(slide), abs(speed)), load_n, car)
@@ -239,6 +240,15 @@ class Vehicle:
     def centre_actuators(self) -> None:
         """Wheels straight, pedals released: how an episode starts."""
         self._actuators[:] = 0.0
+
+    def set_road_friction(self, share: float) -> None:
+        """Grip of the road from now on, as share of dry asphalt's: in (0, 1]. The pedals' forces stay what they are.
+
+        Raises ValueError on another number.
+        """
+        if not 0.0 < share <= 1.0:
+            raise ValueError(f"road friction is {share}; give a share of dry asphalt's, over 0 and at most 1")
+        self._packed = dataclasses.replace(self.car, road_friction=share).packed()
 
     def advance(self, control: Control, steps: int) -> tuple[VehicleState, dict[int, float]]:
         """Drive `steps` physics steps; the state, and the impulse [N s] by the row of each solid touched."""

@@ -86,6 +86,38 @@ def test_it_stops_from_100_kmh_in_35_to_45_m(track: Track) -> None:
     assert abs(speeds[-1]) < 1e-4
 
 
+@pytest.mark.parametrize("share", [1.0, 0.75, 0.5])
+def test_braking_distance_is_that_of_the_roads_friction(track: Track, share: float) -> None:
+    """From the third step on, full brakes: v^2 / (2 mu g), the air's and the tyres' drag and the load's aside."""
+    track.vehicle.set_road_friction(share)
+    start = track.start(25.0)
+    for _ in range(3):  # until the brakes bite
+        start = track.drive(0.0, -1.0)
+    for _ in range(200):
+        if track.drive(0.0, -1.0).speed_mps < 1e-3:
+            break
+    track.vehicle.set_road_friction(1.0)
+    by_hand = start.speed_mps**2 / (2 * share * CAR.friction * GRAVITY_MPS2)
+    assert track.state.x_m - start.x_m == pytest.approx(by_hand, rel=0.06)
+
+
+def test_a_light_pedal_brakes_as_hard_in_the_wet(track: Track) -> None:
+    """The pedal presses the pads, not the road: a third of the dry road's grip is there on the wet one too."""
+    stops = []
+    for share in (1.0, 0.7):
+        track.vehicle.set_road_friction(share)
+        track.start(20.0)
+        stops.append([track.drive(0.0, -0.33).speed_mps for _ in range(20)])
+    track.vehicle.set_road_friction(1.0)
+    np.testing.assert_allclose(stops[0], stops[1], atol=0.02)
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.2, math.nan])
+def test_a_road_without_friction_is_refused(track: Track, share: float) -> None:
+    with pytest.raises(ValueError, match="road friction is"):
+        track.vehicle.set_road_friction(share)
+
+
 def test_half_a_pedal_brakes_half_as_hard(track: Track) -> None:
     track.start(25.0)
     for _ in range(10):
