@@ -71,8 +71,8 @@ class DrivingEnv(gymnasium.Env[Any, Any]):
     step; and after an episode's last step `score` (EpisodeScore) and `is_success`.
 
     **End** terminated: at the goal, or at a bad end named in `ENDS[ends]` ("training": collision, off road, stop line
-    run, blocked, deviated; "evaluation": blocked, deviated). Truncated: out of time (`config.training_patience`,
-    `config.evaluation_patience`).
+    or red light run, blocked, deviated; "evaluation": blocked, deviated). Truncated: out of time
+    (`config.training_patience`, `config.evaluation_patience`).
 
     **Episodes** `reset(seed=..., options={"scenario": Scenario})` drives that scenario; without it one is drawn, by the
     seed alone, from `scenarios` or else from the towns of `split`. Same seed, same scenario, same actions: same bytes.

@@ -26,6 +26,7 @@ COEFFICIENTS: dict[str, tuple[float, float]] = {  # infraction: (2.1 summand, 2.
     "pedestrian": (1.0, 0.50),
     "vehicle": (0.7, 0.60),
     "static": (0.6, 0.65),
+    "red_light": (0.4, 0.70),
     "stop": (0.25, 0.80),
     "yield": (0.0, 1.0),  # denies success; the leaderboard knows only the collision that may follow
 }
@@ -35,6 +36,7 @@ EVENTS: dict[str, Callable[[Facts], bool]] = {  # one infraction each time it ho
     "pedestrian": lambda facts: facts.new_collision == "pedestrian",
     "vehicle": lambda facts: facts.new_collision == "vehicle",
     "static": lambda facts: facts.new_collision == "static",
+    "red_light": lambda facts: facts.has_run_red,
     "stop": lambda facts: facts.has_run_stop,
     "yield": lambda facts: facts.has_failed_to_yield,
 }

@@ -52,13 +52,14 @@ INFRACTION_ENDS: dict[str, Callable[[Facts], bool]] = {
     "collision": lambda facts: facts.new_collision is not None,
     "off_road": lambda facts: facts.is_off_road,
     "stop": lambda facts: facts.has_run_stop,
+    "red_light": lambda facts: facts.has_run_red,
     "blocked": lambda facts: facts.is_blocked,
     "deviated": lambda facts: facts.is_deviated,
 }
 """Bad ends by name; which of them end an episode is a row of ENDS."""
 
 ENDS: dict[str, tuple[str, ...]] = {
-    "training": ("collision", "off_road", "stop", "blocked", "deviated"),
+    "training": ("collision", "off_road", "stop", "red_light", "blocked", "deviated"),
     "evaluation": ("blocked", "deviated"),
 }
 

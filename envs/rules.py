@@ -11,7 +11,10 @@ its outline.
   off road       outline centre, or two of its corners, beyond the paved shoulder
   wrong lane     on the lane that runs the other way, or heading over 90 degrees against the route
   stop run       front bumper passes a stop line without having stood (< 0.1 m/s) within 4 m before it
-                 (CARLA RunningStopTest's figures); a yield line binds nobody while there is no traffic
+                 (CARLA RunningStopTest's figures); a yield line binds nobody while there is no traffic, and neither
+                 line binds where a light is lit
+  red run        front bumper passes the stop line of a light that shows red or red and yellow, in the instants before
+                 and after (CARLA RunningRedLightTest; StVO section 37: wait before the junction)
   at goal        within 5 m of the route's end, on the road (MetaDrive's arrive_dest)
   blocked        slower than 0.1 m/s for `Patience.blocked_s` (leaderboard: 180 s)
   deviated       more than 30 m from the route (leaderboard)
@@ -41,7 +44,7 @@ from envs.config import Patience
 from envs.geometry import Array, box_corners, ego_from_world, wrap_angle
 from envs.right_of_way import Claim, claims, ego_times, is_lit, junction_lanes
 from envs.roads.network import ROUTE_SPACING_M, SHOULDER_M, Control
-from envs.state import EGO_SHAPE, ActorKind, Actors, Contact, VehicleState, WorldState
+from envs.state import EGO_SHAPE, ActorKind, Actors, Contact, Phase, VehicleState, WorldState
 
 STANDSTILL_MPS = 0.1  # CARLA RunningStopTest and ActorBlockedTest
 STOP_ZONE_M = 4.0  # CARLA RunningStopTest.PROXIMITY_THRESHOLD
@@ -54,6 +57,7 @@ TTC_HORIZON_S = 0.9
 SPEEDING_MPS = 2.23  # nuPlan's and CaRL's tolerance, 5 mph
 FRONT_M = 0.5  # what first touches this part of the car was hit by its front
 SURROUNDING_M = 100.0  # vehicles nearer than this are the surrounding traffic
+RED = (Phase.RED, Phase.RED_YELLOW)
 COLLISIONS = ("pedestrian", "vehicle", "static")  # gravest first
 
 # nuPlan's comfort bounds: longitudinal and lateral acceleration [m/s2], jerk of the acceleration's magnitude and
@@ -69,7 +73,7 @@ SMOOTH_SLOPE = np.arange(-3.0, 4.0) / 28.0
 
 @dataclass(frozen=True)
 class Facts:
-    """One step in traffic terms. Events (`new_collision`, `has_run_stop`) are true in the step where they happen."""
+    """One step in traffic terms. Events (`new_collision`, `has_...`) are true in the step where they happen."""
 
     time_s: float
     route_m: float  # of the ego origin
@@ -92,6 +96,7 @@ class Facts:
     new_collision: str | None  # the gravest of COLLISIONS that began
     is_at_fault: bool  # one of the collisions that began is the ego's fault
     has_run_stop: bool
+    has_run_red: bool
     has_failed_to_yield: bool
     is_at_goal: bool
     is_blocked: bool
@@ -132,6 +137,7 @@ class Memory:
     pace: Pace = Pace()
     next_stop: int = 0  # index in route.stops
     has_stood: bool = False  # within the zone before that line
+    next_signal: int = 0  # index in route.signals
     entries: tuple[tuple[float, int], ...] = ()  # (station [m], id) of the junction lanes still ahead
     touched: tuple[tuple[tuple[str, int], float, float], ...] = ()  # (kind, id), time [s], driven [m] of last contact
     motion: tuple[tuple[float, float, float], ...] = ()  # last SMOOTHING_STEPS of lon, lat acceleration, yaw rate
@@ -142,9 +148,9 @@ def initial_memory(state: WorldState, patience: Patience | None = None) -> Memor
     """The memory before the first step. Stop lines behind the front bumper do not count."""
     route_m, _ = state.route.locate(state.ego.x_m, state.ego.y_m)
     front_m = _front_station(state, route_m)
-    passed = sum(station <= front_m for station, _ in state.route.stops)
+    stops, signals = (sum(at <= front_m for at, _ in lines) for lines in (state.route.stops, state.route.signals))
     entries = junction_lanes(state.route, state.town.network)
-    return Memory(patience or Patience(), state, start_m=route_m, route_m=route_m, next_stop=passed,
+    return Memory(patience or Patience(), state, start_m=route_m, route_m=route_m, next_stop=stops, next_signal=signals,
                   entries=tuple(entry for entry in entries if entry[0] > front_m))
 
 
@@ -175,6 +181,7 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
     memory, collision, at_fault = _collisions(memory, state, off_lane)
     memory = replace(memory, pace=_pace(memory.pace, state, completion, at_goal))
     memory, run_stop = _stop_lines(memory, state, route_m, lateral_m)
+    memory, run_red = _red_lights(memory, before, state, route_m, lateral_m)
     memory, failed_to_yield = _right_of_way(memory, state, route_m, lateral_m)
     memory, violations = _comfort(memory, ego, dt)
     return memory, Facts(
@@ -184,8 +191,8 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
         yaw_rate_radps=ego.yaw_rate_radps, speed_limit_mps=limit, overspeed_mps=max(0.0, ego.speed_mps - limit),
         is_in_junction=state.town.network.lanes[route.lanes[route.lane_index[here]]].junction is not None,
         is_off_lane=off_lane, is_off_road=off_road, is_wrong_lane=wrong, new_collision=collision, is_at_fault=at_fault,
-        min_speed_pct=memory.pace.percent, has_run_stop=run_stop, has_failed_to_yield=failed_to_yield,
-        is_at_goal=at_goal,
+        min_speed_pct=memory.pace.percent, has_run_stop=run_stop, has_run_red=run_red,
+        has_failed_to_yield=failed_to_yield, is_at_goal=at_goal,
         is_blocked=memory.standing_s >= memory.patience.blocked_s,
         is_deviated=abs(lateral_m) > DEVIATION_M,
         is_timeout=state.time_s > memory.patience.timeout_s + memory.budget_s,
@@ -282,11 +289,33 @@ def _stop_lines(memory: Memory, state: WorldState, route_m: float, lateral_m: fl
     front_m, is_run = _front_station(state, route_m), False
     while index < len(stops) and front_m > stops[index][0]:
         width_m = state.route.width_m[state.route.index_at(stops[index][0])]
-        is_run |= stops[index][1] == Control.STOP and not stood and abs(lateral_m) < BESIDE_WIDTHS * width_m
+        is_run |= (stops[index][1] == Control.STOP and not stood and abs(lateral_m) < BESIDE_WIDTHS * width_m
+                   and _phase_at(state, stops[index][0]) == Phase.OFF)
         index, stood = index + 1, False
     if index < len(stops) and stops[index][0] - front_m <= STOP_ZONE_M:
         stood |= abs(state.ego.speed_mps) < STANDSTILL_MPS
     return replace(memory, next_stop=index, has_stood=stood), bool(is_run)
+
+
+def _red_lights(memory: Memory, before: WorldState, state: WorldState, route_m: float,
+                lateral_m: float) -> tuple[Memory, bool]:
+    """Whether the front bumper passed the line of a red light in this step."""
+    signals, index = state.route.signals, memory.next_signal
+    if index >= len(signals) or signals[index][0] - route_m > 2 * STOP_ZONE_M + EGO_SHAPE.front_m:
+        return memory, False
+    front_m, is_run = _front_station(state, route_m), False
+    while index < len(signals) and front_m > signals[index][0]:
+        width_m = state.route.width_m[state.route.index_at(signals[index][0])]
+        is_run |= abs(lateral_m) < BESIDE_WIDTHS * width_m and all(
+            _phase_at(instant, signals[index][0]) in RED for instant in (before, state))
+        index += 1
+    return replace(memory, next_signal=index), bool(is_run)
+
+
+def _phase_at(state: WorldState, line_m: float) -> Phase:
+    """What the light of a line on the route shows; OFF where none stands."""
+    group = dict(state.route.signals).get(line_m)
+    return Phase(int(state.signals[group])) if group is not None and group < len(state.signals) else Phase.OFF
 
 
 def _right_of_way(memory: Memory, state: WorldState, route_m: float, lateral_m: float) -> tuple[Memory, bool]:

@@ -48,6 +48,7 @@ def test_perfect_episode():
     ([{"new_collision": "vehicle"}, {"has_run_stop": True}], 100 / 1.95, 48.0),  # 1 / (1 + .7 + .25); .6 x .8
     ([{"new_collision": "pedestrian"}], 50.0, 50.0),
     ([{"new_collision": "static"}, {"new_collision": "static"}], 100 / 2.2, 42.25),
+    ([{"has_run_red": True}], 100 / 1.4, 70.0),
     ([{"has_run_stop": True}] * 3, 100 / 1.75, 51.2),
     ([{"overspeed_mps": 9.0}], 100.0, 100.0),
 ])

@@ -39,7 +39,7 @@ def test_one_percent_of_progress_under_each_factor(change, expected):
 
 
 ENDINGS = {"collision": {"new_collision": "static"}, "off_road": {"is_off_road": True}, "stop": {"has_run_stop": True},
-           "blocked": {"is_blocked": True}, "deviated": {"is_deviated": True}}
+           "red_light": {"has_run_red": True}, "blocked": {"is_blocked": True}, "deviated": {"is_deviated": True}}
 
 
 @pytest.mark.parametrize("name", INFRACTION_ENDS)

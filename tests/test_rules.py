@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from envs.config import Patience
 from envs.geometry import box_corners, boxes_overlap
 from envs.roads.network import Control
 from envs.rules import Facts, fold, initial_facts, initial_memory, time_to_collision
-from envs.state import EGO_SHAPE, Contact, VehicleState
+from envs.state import EGO_SHAPE, Contact, Phase, VehicleState
 
 
 def test_perfect_drive_completes_the_route_once():
@@ -252,3 +253,45 @@ def test_minimum_speed_compares_with_the_traffic_that_drives():
         return judge(states)[-1].min_speed_pct
     assert along(20.0) == pytest.approx(50.0) and along(5.0) == 100.0 and along(0.0) == 100.0
     assert along(20.0, 200.0) == 100.0
+
+
+def _drive_to_light(shown: Callable[[int], Phase], control: Control = Control.NONE, stand_steps: int = 0,
+                    y_m: float = LANE_Y_M) -> list[Facts]:
+    """Towards the line at 150 m at 10 m/s from 20 m before it, standing 1 m before it for a while; on for 12 m."""
+    place = town(control)
+    lanes = tuple(replace(lane, signal=1) if lane.id == 0 else lane for lane in place.network.lanes)
+    place = replace(place, network=replace(place.network, lanes=lanes))
+    stand = 149.0 - EGO_SHAPE.front_m
+    xs = [*np.arange(stand - 19.0, stand), *([stand] * stand_steps), *np.arange(stand, stand + 12.0)]
+    return judge([replace(state(x, y_m, step=i, place=place), signals=np.array([int(Phase.GREEN), int(shown(i))]))
+                  for i, x in enumerate(xs)])
+
+
+@pytest.mark.parametrize(("shown", "is_run"), [
+    (Phase.RED, True), (Phase.RED_YELLOW, True), (Phase.YELLOW, False), (Phase.GREEN, False), (Phase.OFF, False)])
+def test_a_light_binds_while_it_is_red(shown, is_run):
+    assert [fact.has_run_red for fact in _drive_to_light(lambda _: shown)].count(True) == int(is_run)
+
+
+def test_red_run_is_told_when_the_bumper_passes_and_only_then():
+    """Bumper at 130 m + 1 m a step: over the line in step 21, so what the light shows from step 22 on is past."""
+    ran = [i for i, fact in enumerate(_drive_to_light(lambda _: Phase.RED), 1) if fact.has_run_red]
+    assert ran == [21]
+    assert not any(fact.has_run_red for fact in _drive_to_light(lambda i: Phase.RED if i >= 22 else Phase.YELLOW))
+    assert not any(fact.has_run_red for fact in _drive_to_light(lambda i: Phase.RED if i >= 21 else Phase.YELLOW))
+    assert any(fact.has_run_red for fact in _drive_to_light(lambda i: Phase.RED if i >= 20 else Phase.YELLOW))
+
+
+def test_waiting_for_green_is_no_offence():
+    facts = _drive_to_light(lambda i: Phase.GREEN if i >= 60 else Phase.RED, stand_steps=45)
+    assert not any(fact.has_run_red for fact in facts) and facts[-1].route_m > 150
+
+
+def test_beside_the_road_no_light_binds():
+    assert not any(fact.has_run_red for fact in _drive_to_light(lambda _: Phase.RED, y_m=-9.0))
+
+
+@pytest.mark.parametrize(("shown", "is_run"), [(Phase.GREEN, False), (Phase.OFF, True)])
+def test_a_stop_line_binds_while_its_light_is_off(shown, is_run):
+    facts = _drive_to_light(lambda _: shown, Control.STOP)
+    assert any(fact.has_run_stop for fact in facts) == is_run and not any(fact.has_run_red for fact in facts)

@@ -142,7 +142,8 @@ class Crossing:
 class Route:
     """A drive over connected lanes, sampled every ROUTE_SPACING_M along the lane centres.
 
-    All arrays have N rows. A stop is a (station_m, Control) of a line on the way.
+    All arrays have N rows. A stop is a (station_m, Control) of a line on the way; it binds while the light there, if
+    there is one, is off. A signal is a (station_m, signal group) of a light's stop line on the way.
     """
 
     lanes: tuple[int, ...]
@@ -155,6 +156,7 @@ class Route:
     command: Array  # (N,) int of Command: the next manoeuvre within sight, else FOLLOW
     manoeuvre_m: Array  # (N,) distance to the start of that manoeuvre, 0 inside it, COMMAND_RANGE_M where FOLLOW
     stops: tuple[tuple[float, Control], ...]
+    signals: tuple[tuple[float, int], ...] = ()
 
     @property
     def length_m(self) -> float:
@@ -273,11 +275,13 @@ def route_over(network: RoadNetwork, lane_ids: tuple[int, ...], start_m: float =
             command[seen], distance[seen] = int(lane.turn), np.maximum(begin - station[seen], 0.0)
     stops = tuple((float(end - start_m), lane.control) for lane, end in zip(lanes, ends, strict=True)
                   if lane.control != Control.NONE and start_m < end <= last)
+    signals = tuple((float(end - start_m), lane.signal) for lane, end in zip(lanes, ends, strict=True)
+                    if lane.signal is not None and start_m < end <= last)
     return Route(lanes=tuple(lane_ids), points_m=points, station_m=station - start_m,
                  heading_rad=np.unwrap(headings(points)),
                  width_m=np.array([lane.width_m for lane in lanes])[index],
                  speed_limit_mps=np.array([lane.speed_limit_mps for lane in lanes])[index],
-                 lane_index=index, command=command, manoeuvre_m=distance, stops=stops)
+                 lane_index=index, command=command, manoeuvre_m=distance, stops=stops, signals=signals)
 
 
 def _end_on_road(lanes: list[Lane], length_m: float, longest_m: float) -> float:
