@@ -1,8 +1,9 @@
 """A scenario come alive: `World.reset(scenario, rng)` sets it up, `World.step(control)` moves it one control step.
 
-A world is the town of the scenario's seed, a route through it, the ego car at its start, cars parked on the verge and
-the scenario's obstacles. Same scenario, generator seed and controls give the same bytes. Everybody else moves straight
-on at a constant speed; nothing here draws, labels or judges.
+A world is the town of the scenario's seed, a route through it, the ego car at its start, cars parked on the verge, the
+scenario's obstacles, which move straight on, people on foot, lights and the weather. In a step everybody else moves on
+what they saw at its beginning, then physics moves the ego among them. Same scenario, generator seed and controls give
+the same bytes. Nothing here draws, labels or judges.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import numpy as np
 from envs.config import DriveConfig, require
 from envs.geometry import Array, box_corners, headings, interpolate, keep_apart, wrap_angle
 from envs.lights import phases
+from envs.pedestrians import Walkers
 from envs.physics import Physics, Solids
 from envs.roads.network import SHOULDER_M, Lane, RoadNetwork, Route, random_route
 from envs.roads.procedural import build_town
 from envs.state import ActionError, ActorKind, Actors, Contact, Control, PropKind, Town, WorldState
 from envs.vehicle import STEP_MAX_S, Vehicle
+from envs.weather import weather_of
 from scenarios.spec import Scenario, ScenarioError
 
 START_LATERAL_M = 0.1  # the ego starts at most this far beside the lane's centre
@@ -69,12 +72,17 @@ class World:
         lateral, turn = rng.uniform(-START_LATERAL_M, START_LATERAL_M), rng.uniform(-START_YAW_RAD, START_YAW_RAD)
         x, y, yaw = _beside_route(route, 0.0, float(lateral)).tolist()
         motion = self._vehicle.at(x, y, yaw + float(turn), scenario.start_speed_mps)
+        self._standing = actors
+        self._walkers = Walkers(town, route, scenario.pedestrians, actors, rng)
+        actors = _number([self._standing, self._walkers.actors])
+        weather = weather_of(scenario.weather, (scenario.town_seed, scenario.route_seed))
+        self._vehicle.set_road_friction(weather.friction)
         self._physics.reset(self._vehicle.car.body(), motion, _solids(actors, town))
         self._vehicle.centre_actuators()
         ego = self._vehicle.state(motion, motion, 0.0)
         self._has_signals = scenario.signals
         self._state = WorldState(0.0, 0, ego, actors, (), Control(0.0, 0.0), town, route,
-                                 phases(town.signal_plan, 0.0, scenario.signals))
+                                 phases(town.signal_plan, 0.0, scenario.signals), weather)
         return self._state
 
     def step(self, control: Control) -> WorldState:
@@ -85,7 +93,7 @@ class World:
         if not (math.isfinite(control.steer) and math.isfinite(control.drive)):
             raise ActionError(f"control is ({control.steer}, {control.drive}); give finite numbers from -1 to 1")
         control = Control(min(max(control.steer, -1.0), 1.0), min(max(control.drive, -1.0), 1.0))
-        actors = _advance(before.actors, self._config.control_dt_s)
+        actors = self._move_others(before)
         if actors is not before.actors:
             way = actors.pose[:, :2] - before.actors.pose[:, :2]
             self._physics.redirect(before.actors.pose, way / self._config.control_dt_s)
@@ -96,6 +104,16 @@ class World:
             actors=actors, signals=phases(before.town.signal_plan, step * self._config.control_dt_s, self._has_signals),
             contacts=tuple(_contact(row, impulses[row], before.actors, before.town) for row in sorted(impulses)))
         return self._state
+
+    def _move_others(self, before: WorldState) -> Actors:
+        """Everybody but the ego one control step later, on what they saw `before`; the same value if nobody moves."""
+        dt_s, standing = self._config.control_dt_s, self._standing
+        self._standing = _advance(standing, dt_s)
+        if self._standing is standing and not len(self._walkers.actors.id):
+            return before.actors
+        parts = [self._standing, self._walkers.step(before.ego, standing, before.signals, dt_s)]
+        return dataclasses.replace(before.actors, **{
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in ("pose", "speed_mps", "lamps")})
 
     def close(self) -> None:
         """Free the physics; the world cannot be used afterwards."""
