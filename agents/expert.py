@@ -9,6 +9,7 @@ and labels states for cloning. It sees no pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ from envs.right_of_way import is_lit, junction_lanes
 from envs.roads.network import ROUTE_SPACING_M, Control, Route
 from envs.state import EGO_SHAPE, Phase, WorldState
 from envs.vehicle import CAR
+from envs.weather import Weather
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class ExpertStyle:
 STOP_ZONE_M = 4.0  # a halt serves a line when the bumper is this close to it
 SETTING_OFF_MPS = 1.5  # slower than this the wished acceleration may rise to SETTING_OFF_MPS2 at once: a driver who
 SETTING_OFF_MPS2 = 1.0  # learns from the answers at standstill learns to leave it
+REACTION_S, SIGHT_BRAKING_MPS2 = 1.0, 5.0  # to halt within what can be seen, on a dry road
 SPEED_GAIN_PER_S = 1.6  # wished acceleration for each m/s of missing speed
 
 
@@ -88,6 +91,14 @@ def speed_ceiling(route: Route, style: ExpertStyle) -> Array:
     for i in range(len(ceiling) - 2, -1, -1):
         ceiling[i] = min(ceiling[i], np.sqrt(ceiling[i + 1] ** 2 + 2 * style.braking_mps2 * ROUTE_SPACING_M))
     return ceiling
+
+
+def sight_speed(weather: Weather) -> float:
+    """Speed [m/s] from which a halt within the visibility is possible (StVO section 3 (1)): v t + v^2 / 2 b."""
+    braking = SIGHT_BRAKING_MPS2 * weather.friction
+    if not math.isfinite(weather.visibility_m):
+        return math.inf
+    return braking * (math.sqrt(REACTION_S ** 2 + 2 * weather.visibility_m / braking) - REACTION_S)
 
 
 def aim(route: Route, station_m: float, distance_m: float) -> Array:
@@ -142,7 +153,9 @@ class Expert:
         if self._route is not state.route:
             self.reset()
             network = state.town.network
-            self._route, self._ceiling = state.route, speed_ceiling(state.route, self.style)
+            self._route = state.route
+            self._ceiling = np.minimum(speed_ceiling(state.route, self.style), sight_speed(state.weather))
+            self._hardest_mps2 = self.style.hardest_braking_mps2 * state.weather.friction
             self._stops = [at for at, control in state.route.stops if control == Control.STOP]
             self._entries = junction_lanes(state.route, network)
             self._crossings = crossings_on(state.route, network.crossings)
@@ -171,7 +184,7 @@ class Expert:
         for way, other_mps in ((gap, lead_mps), (people_in_the_way(state, ahead, style.people_margin_m), 0.0)):
             if np.isfinite(way):
                 wish = min(wish, idm(speed, ceiling, way, other_mps, style))
-        return max(wish, -style.hardest_braking_mps2)
+        return max(wish, -self._hardest_mps2)
 
     def _ceiling_at(self, speed_mps: float) -> tuple[float, float]:
         """(speed ceiling [m/s] here, deceleration [m/s2, <= 0] that follows the ceiling over the next half second)."""
@@ -212,7 +225,7 @@ class Expert:
         return has_no_room or must_wait(state, lane, to_line_m, self._waited_s)
 
     def _can_halt(self, to_line_m: float, speed_mps: float) -> bool:
-        return speed_mps ** 2 / (2 * max(to_line_m - 0.3, 0.1)) < self.style.hardest_braking_mps2
+        return speed_mps ** 2 / (2 * max(to_line_m - 0.3, 0.1)) < self._hardest_mps2
 
     def _stop_lines(self, state: WorldState, bumper_m: float) -> Iterator[float]:
         """The way to the next unserved stop line, unless a light there is on."""

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from straight_road import LANE_Y_M, LIMIT_MPS, ROUTE, state
 
-from agents.expert import Expert, ExpertStyle, aim, curvature, idm, pursue, speed_ceiling
+from agents.expert import Expert, ExpertStyle, aim, curvature, idm, pursue, sight_speed, speed_ceiling
 from envs.config import DriveConfig
 from envs.driving_env import DrivingEnv
 from envs.roads.network import Control, Route
 from envs.roads.procedural import build_town
 from envs.state import EGO_SHAPE, WorldState
+from envs.weather import Weather
 from envs.world import plan_route as plan
 from scenarios.spec import Obstacle, Scenario, suite
 
@@ -145,3 +146,12 @@ def test_it_needs_no_pixels_but_the_state() -> None:
     assert action.shape == (2,) and action.dtype == np.float32
     with pytest.raises(ValueError, match="privileged"):
         Expert().act(None, None)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(20, 500), st.floats(0, 1))
+def test_it_can_halt_within_what_it_sees(visibility: float, wetness: float) -> None:
+    weather = Weather(visibility_m=visibility, wetness=wetness)
+    speed = sight_speed(weather)
+    assert speed * 1.0 + speed**2 / (2 * 5.0 * weather.friction) == pytest.approx(visibility)
+    assert sight_speed(Weather(wetness=wetness)) == np.inf
