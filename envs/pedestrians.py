@@ -1,27 +1,31 @@
-"""People on foot: they walk along the pavements, alone and in groups, wait at kerbs, and cross.
+"""People on foot: who they are, where they start, and one instant after the other.
 
-Each party of one to four has a leader whose place is a point of a pavement's line; the others keep their slots beside
-and behind. Everybody moves towards the place of the moment at a speed of their own. Paces follow Weidmann (1993,
-"Transporttechnik der Fussgaenger", IVT 90): normal, mean 1.34 m/s, standard deviation 0.26 m/s.
-Nothing here is random once a `Walkers` is made: each party carries its own drawn numbers.
+They walk along the pavements alone and in groups, hesitate at kerbs, wait for their gap or take their right of way, and
+cross. Rarely a child stands hidden between parked cars and runs out when the ego car is just far enough away to stop.
+Paces follow Weidmann (1993, "Transporttechnik der Fussgaenger", IVT 90): mean 1.34 m/s, standard deviation 0.26 m/s.
+Nothing is random once a `Walkers` is made: each party uses its own drawn numbers. What people do is in `walking.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numba import njit
 
+from envs.gaps import seen
 from envs.geometry import Array
 from envs.roads.network import Route
-from envs.roads.pavements import LINES, Pavements, pave
-from envs.state import ActorKind, Actors, Town, VehicleState, no_actors
+from envs.roads.pavements import Pavements, pave
+from envs.roads.ways import WayKind, find_ways, lane_lines
+from envs.state import ActorKind, Actors, Phase, Town, VehicleState, no_actors
+from envs.walking import CROSS, DUE_M, HIDE, PARTY, PERSON, RETURN, SLOTS, WAIT, WALK, Ground, Sight, advance, settle
 
 PACE_MPS, PACE_SD_MPS = 1.34, 0.26
 PACE_RANGE_MPS = (0.6, 2.1)
 NEAR_M = 40.0  # of the route: where most people are
+CHILD_SHARE = 0.3  # of episodes in which a child hides, where it can
+CHILD_RUN_MPS = (2.0, 3.0)
+CHILD_HEIGHT_M = (1.10, 1.30)
 
 
 @dataclass(frozen=True)
@@ -39,16 +43,12 @@ AGES = {
     "child": Age(0.12, (1.10, 1.45), (0.0, 0.8)),
 }
 PARTY_SIZES = ((1, 0.60), (2, 0.28), (3, 0.08), (4, 0.04))  # Moussaid et al. 2010 (PLoS ONE 5, e10047): small groups
-SLOTS = ((0, 0.0), (1, 0.15), (0, 0.75), (1, 0.90))  # of a party's members: line beside the leader's, behind it [m]
 COAT_COLOURS = np.array([[170, 60, 50], [46, 70, 120], [70, 70, 74], [206, 170, 70], [34, 36, 40], [120, 96, 74],
                          [186, 182, 172], [64, 92, 70], [118, 62, 92], [150, 170, 190]], np.uint8)
 LUCK = 64  # random numbers of a party, used in turn
 
-PARTY = np.dtype([("first", np.int64), ("size", np.int64), ("place", np.int64), ("share", np.float64),
-                  ("heading", np.int64), ("line", np.int64), ("pace_mps", np.float64)])
-PERSON = np.dtype([("party", np.int64), ("line", np.int64), ("behind_m", np.float64), ("x_m", np.float64),
-                   ("y_m", np.float64), ("yaw_rad", np.float64), ("vx_mps", np.float64), ("vy_mps", np.float64)])
-
+_WHOLE = ("first", "size", "place", "heading", "line", "state", "way", "end", "cursor", "runs", "turns_back", "has_met")
+_REAL = ("share", "pace_mps", "progress_m", "shift_m", "timer_s", "waited_s", "road_s", "due_m")
 
 class Walkers:
     """The people of one episode, made by drawing from `rng`; then `step` is a function of what they see."""
@@ -57,34 +57,55 @@ class Walkers:
     """rows of kind PEDESTRIAN with ids from 0"""
     velocity_mps: Array
     """(W, 2) in the world frame"""
+    crossing: Array
+    """(W,) int: the town's crossing at which a person waits or walks, -1 elsewhere"""
+    is_on_way: Array
+    """(W,) bool: on the way over the road, on a crossing or not"""
 
     def __init__(self, town: Town, route: Route, count: int, parked: Actors, rng: np.random.Generator) -> None:
         """`count` people near the route; `parked` is everything that stands in their way."""
-        self._pavements = pave(town, route, parked) if count else None
-        if self._pavements is None or not self._pavements.is_open.any():
-            self.actors, self.velocity_mps = no_actors(), np.zeros((0, 2))
-            self._pavements = None
+        self._ground: Ground | None = None
+        self.actors, self.velocity_mps = no_actors(), np.zeros((0, 2))
+        self.crossing, self.is_on_way = np.zeros(0, int), np.zeros(0, bool)
+        pavements = pave(town, route, parked) if count else None
+        if pavements is None or not pavements.is_open.all(axis=1).any():
             return
+        self._ground = Ground(pavements, find_ways(town, route, pavements, parked), lane_lines(town.network))
         size, pace = draw_people(count, rng)
-        self._parties, self._people = _form_parties(self._pavements, pace, rng)
-        _settle(self._parties, self._people, self._pavements)
+        self._parties, self._people = _form_parties(pavements, pace, rng)
+        _hide_child(self._parties, self._ground, size, rng)
+        self._luck = rng.random((len(self._parties), LUCK))
+        self._red_s = np.zeros(0)
+        settle(self._parties, self._people, self._ground)
         self._look = (np.arange(count), np.full(count, int(ActorKind.PEDESTRIAN)), size,
                       COAT_COLOURS[rng.integers(len(COAT_COLOURS), size=count)], np.zeros(count, np.uint8))
         self._show()
 
     def step(self, ego: VehicleState, vehicles: Actors, signals: Array, dt_s: float) -> Actors:
         """Everybody `dt_s` later, having seen the ego car, the vehicles and the phases (G,) of now."""
-        if self._pavements is not None:
-            _advance(self._parties, self._people, self._pavements, dt_s)
+        if self._ground is not None:
+            if len(self._red_s) != len(signals):
+                self._red_s = np.full(len(signals), np.inf)  # nobody knows since when
+            self._red_s = np.where(signals == Phase.RED, self._red_s, 0.0)
+            advance(self._parties, self._people, self._ground, Sight(seen(ego, vehicles), signals, self._red_s),
+                    self._luck, dt_s)
+            self._red_s += dt_s
             self._show()
         return self.actors
 
     def _show(self) -> None:
         number, kind, size, colour, lamps = self._look
         people = self._people
+        velocity = np.stack([people["vx_mps"], people["vy_mps"]], axis=1)
         pose = np.stack([people["x_m"], people["y_m"], people["yaw_rad"]], axis=1)
-        self.velocity_mps = np.stack([people["vx_mps"], people["vy_mps"]], axis=1)
-        self.actors = Actors(number, kind, pose, size, np.hypot(people["vx_mps"], people["vy_mps"]), colour, lamps)
+        assert self._ground is not None
+        state, way = self._parties["state"], self._parties["way"]
+        self.is_on_way = ((state == CROSS) | (state == RETURN))[people["party"]]
+        wants = (state == CROSS) | (state == RETURN) | (state == WAIT)
+        crossing = self._ground.ways.crossing[way] if len(self._ground.ways.crossing) else np.full(len(way), -1)
+        self.crossing = np.where(wants, crossing, -1)[people["party"]]
+        self.velocity_mps = velocity
+        self.actors = Actors(number, kind, pose, size, np.hypot(velocity[:, 0], velocity[:, 1]), colour, lamps)
 
 
 def draw_people(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -112,6 +133,8 @@ def _form_parties(pavements: Pavements, pace_mps: Array, rng: np.random.Generato
     parties["share"] = rng.uniform(0.0, 1.0, len(sizes))
     parties["heading"] = rng.choice([-1, 1], len(sizes))
     parties["line"] = np.where(parties["heading"] > 0, 2, 0) + rng.integers(0, 2, len(sizes)) * (parties["size"] == 1)
+    parties["row"], parties["state"] = np.arange(len(sizes)), WALK
+    parties["due_m"] = rng.uniform(0.0, sum(DUE_M), len(sizes))
     parties["pace_mps"] = np.minimum.reduceat(pace_mps, parties["first"])
     people["party"] = np.repeat(np.arange(len(sizes)), sizes)
     slot = np.arange(len(people)) - parties["first"][people["party"]]
@@ -119,88 +142,13 @@ def _form_parties(pavements: Pavements, pace_mps: Array, rng: np.random.Generato
     return parties, people
 
 
-@njit(cache=True)
-def _point(pavements: Pavements, place: int, share: float, line: int) -> tuple[float, float]:
-    """World point [m] a share of the way from a pavement point to the next."""
-    after = pavements.after[place]
-    ax, ay = pavements.point_m[place, line]
-    bx, by = pavements.point_m[after, line]
-    return ax + share * (bx - ax), ay + share * (by - ay)
-
-
-@njit(cache=True)
-def _shifted(pavements: Pavements, place: int, share: float, by: float) -> tuple[int, float]:
-    """The place and share `by` points farther along a kerb, stopped at its ends."""
-    share += by
-    while share >= 1.0:
-        if pavements.after[place] == place:
-            return place, 0.0
-        place, share = pavements.after[place], share - 1.0
-    while share < 0.0:
-        if pavements.before[place] == place:
-            return place, 0.0
-        place, share = pavements.before[place], share + 1.0
-    return place, share
-
-
-@njit(cache=True)
-def _walk(party: Any, pavements: Pavements, way_m: float) -> None:
-    """Go `way_m` along the line, round at its end."""
-    line = party.line
-    share = party.share + party.heading * way_m / pavements.step_m[party.place, line]
-    ahead, _ = _shifted(pavements, party.place, share, 2.0 * party.heading)
-    if ahead == party.place or not (pavements.is_open[ahead, line] and pavements.is_open[ahead, party_line(party, 1)]):
-        party.heading = -party.heading
+def _hide_child(parties: Array, ground: Ground, size_m: Array, rng: np.random.Generator) -> None:
+    """In some episodes one who walks alone becomes a child hidden between parked cars."""
+    places, alone = np.flatnonzero(ground.ways.kind == WayKind.HIDDEN), np.flatnonzero(parties["size"] == 1)
+    is_drawn = rng.random() < CHILD_SHARE
+    if not (is_drawn and len(places) and len(alone)):
         return
-    party.place, party.share = _shifted(pavements, party.place, share, 0.0)
-
-
-@njit(cache=True)
-def party_line(party: Any, beside: int) -> int:
-    """The line of a member `beside` the leader's line."""
-    return min(party.line + (beside if party.size > 1 else 0), LINES - 1)
-
-
-@njit(cache=True)
-def _goal(party: Any, person: Any, pavements: Pavements) -> tuple[float, float]:
-    """Where a person wants to be now."""
-    place, share = _shifted(pavements, party.place, party.share, -party.heading * person.behind_m)
-    return _point(pavements, place, share, party_line(party, person.line))
-
-
-@njit(cache=True)
-def _settle(parties: Array, people: Array, pavements: Pavements) -> None:
-    """Put everybody where they want to be, facing their way."""
-    for i in range(len(people)):
-        party = parties[people[i].party]
-        people[i].x_m, people[i].y_m = _goal(party, people[i], pavements)
-        place, share = _shifted(pavements, party.place, party.share, float(party.heading))
-        x, y = _point(pavements, place, share, party_line(party, people[i].line))
-        people[i].yaw_rad = np.arctan2(y - people[i].y_m, x - people[i].x_m)
-
-
-@njit(cache=True)
-def _advance(parties: Array, people: Array, pavements: Pavements, dt_s: float) -> None:
-    """Everybody `dt_s` later."""
-    for i in range(len(parties)):
-        party = parties[i]
-        leader = people[party.first]
-        x, y = _goal(party, leader, pavements)
-        if np.hypot(x - leader.x_m, y - leader.y_m) < 1.0:
-            _walk(party, pavements, party.pace_mps * dt_s)
-    for i in range(len(people)):
-        party = parties[people[i].party]
-        _follow(people[i], _goal(party, people[i], pavements), 1.5 * party.pace_mps, dt_s)
-
-
-@njit(cache=True)
-def _follow(person: Any, goal: tuple[float, float], fastest_mps: float, dt_s: float) -> None:
-    """Move straight towards a goal, no faster than `fastest_mps`."""
-    dx, dy = goal[0] - person.x_m, goal[1] - person.y_m
-    away = np.hypot(dx, dy)
-    share = min(1.0, fastest_mps * dt_s / max(away, 1e-9))
-    person.x_m += share * dx
-    person.y_m += share * dy
-    person.vx_mps, person.vy_mps = share * dx / dt_s, share * dy / dt_s
-    if share * away > 0.02:
-        person.yaw_rad = np.arctan2(dy, dx)
+    child, height = parties[rng.choice(alone)], rng.uniform(*CHILD_HEIGHT_M)
+    child["way"], child["end"], child["state"] = rng.choice(places), 0, HIDE
+    child["pace_mps"] = rng.uniform(*CHILD_RUN_MPS)
+    size_m[child["first"]] = 0.26 * height, 0.32 * height, height

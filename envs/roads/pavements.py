@@ -23,8 +23,8 @@ COLUMN_M = 0.275  # between two offsets that are tried
 COLUMNS_PER_LINE = 2  # lines lie 0.55 m apart: the body's width (Weidmann 1993: 0.46 m) and some air
 NEAREST_M = 0.8  # first line from the kerb
 NUM_COLUMNS = 14  # up to 4.4 m from the kerb
-BODY_M = 0.32  # kept between a line and what stands there: half a body
-AIR_M = 0.13  # kept where there is room
+BODY_M = 0.36  # kept between a line and what stands there: half a body
+AIR_M = 0.12  # kept where there is room
 ROAD_GAP_M = 0.5  # of any line from any road
 REACH_M = 150.0  # of the route: beyond it nobody walks
 FASTEST_MPS = 101 / 3.6  # nobody walks along faster roads
@@ -47,7 +47,7 @@ class Pavements(NamedTuple):
 def pave(town: Town, route: Route, standing: Actors) -> Pavements:
     """The pavements within REACH_M of a route, round the town's things and round `standing` actors."""
     kerb, right, limit, after = _rings(town.network)
-    away = _distance(kerb, route.points_m[::10])
+    _, away = nearest(kerb, route.points_m[::10])
     kept = np.flatnonzero((away < REACH_M) & (limit <= FASTEST_MPS))
     place = np.full(len(kerb) + 1, -1)
     place[kept] = np.arange(len(kept))
@@ -58,18 +58,18 @@ def pave(town: Town, route: Route, standing: Actors) -> Pavements:
     is_end = (after < 0) | (before < 0)
     after, before = np.where(after < 0, here, after), np.where(before < 0, here, before)
 
-    boxes = _standing_boxes(town, standing)
+    boxes = boxes_of(town, standing)
     tried = NEAREST_M + COLUMN_M * np.arange(NUM_COLUMNS)
     points = kerb[:, None] + right[:, None] * tried[:, None]
     on_road: Array = _on_road(town.network, points)
-    blocked = on_road | _is_blocked(points, boxes, BODY_M + AIR_M)
+    blocked = on_road | is_blocked(points, boxes, BODY_M + AIR_M)
     wide = _spread(_spread(blocked, after, before), after, before)
     column, is_free = _choose(np.where(wide.all(axis=1, keepdims=True), blocked, wide))
     offset = NEAREST_M + COLUMN_M * column
     one, two = offset[after] + offset[before], offset[after[after]] + offset[before[before]]
     offset = (offset + one + two) / 5  # over 4 m: nobody jumps aside
     lines = kerb[:, None] + right[:, None] * offset[..., None]
-    is_open = is_free & ~_is_blocked(lines, boxes, BODY_M) & ~is_end[:, None]
+    is_open = is_free & ~is_blocked(lines, boxes, BODY_M) & ~is_end[:, None]
     near = np.flatnonzero(_spread(_spread(np.any(on_road, axis=1), after, before), after, before))
     gap = town.network.distance_to_road(lines[near].reshape(-1, 2), 1.0)
     is_open[near] &= gap.reshape(-1, LINES) >= ROAD_GAP_M
@@ -138,7 +138,7 @@ def _leftness(lane: Lane, other: Lane) -> float:
     return float(wrap_angle(np.arctan2(chord[1], chord[0]) - lane.heading_rad[-1]))
 
 
-def _standing_boxes(town: Town, standing: Actors) -> Array:
+def boxes_of(town: Town, standing: Actors) -> Array:
     """All that one cannot walk through (B, 6): x, y, cosine and sine of the yaw, half length, half width."""
     props, posts, heads = town.props, town.signs.pose, town.signal_heads.pose
     is_tree = (props.kind == PropKind.TREE)[:, None]
@@ -168,20 +168,21 @@ def _spread(blocked: Array, after: Array, before: Array) -> Array:
 
 
 @njit(cache=True)
-def _distance(points_m: Array, others_m: Array) -> Array:
-    """Distance (N,) from each point (N, 2) to the nearest of others (M, 2)."""
-    result = np.empty(len(points_m))
+def nearest(points_m: Array, others_m: Array) -> tuple[Array, Array]:
+    """For each point (N, 2) which of others (M, 2), at least one, is nearest (N,), and its distance (N,) [m]."""
+    which, away = np.zeros(len(points_m), np.int64), np.empty(len(points_m))
     for i in range(len(points_m)):
         best = np.inf
         for j in range(len(others_m)):
             dx, dy = points_m[i, 0] - others_m[j, 0], points_m[i, 1] - others_m[j, 1]
-            best = min(best, dx * dx + dy * dy)
-        result[i] = np.sqrt(best)
-    return result
+            if dx * dx + dy * dy < best:
+                best, which[i] = dx * dx + dy * dy, j
+        away[i] = np.sqrt(best)
+    return which, away
 
 
 @njit(cache=True)
-def _is_blocked(points_m: Array, boxes: Array, margin_m: float) -> Array:
+def is_blocked(points_m: Array, boxes: Array, margin_m: float) -> Array:
     """Whether points (N, C, 2), each row within 2.5 m of its middle, lie within a margin of a box: bool (N, C)."""
     count, columns = points_m.shape[:2]
     result = np.zeros((count, columns), np.bool_)

@@ -1,0 +1,398 @@
+"""What parties of people do from one instant to the next: walk, turn to a way over the road, wait, cross, come back.
+
+A party's leader has a place: a point of a pavement's line while walking, else a progress along a way over the road. The
+others keep their slots beside and behind, and everybody moves towards the place of the moment. All of it is compiled
+code on records; who the people are and where they start is in `pedestrians.py`, what they see in `gaps.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from envs.gaps import (
+    HOLD,
+    HURRY,
+    RETREAT,
+    STANDING_MPS,
+    distance_of,
+    foresee,
+    is_gap,
+    is_occupied,
+    is_past,
+)
+from envs.geometry import Array
+from envs.roads.pavements import LINES, Pavements
+from envs.roads.ways import KERB_M, LaneLines, WayKind, Ways
+from envs.state import Phase
+
+TAKES = np.array([0.6, 0.4, 1.0, 0.0])  # chance that a party takes a way it meets, by WayKind; free ones only when due
+MARGIN_S = np.array([0.0, 2.0, 4.0, 1.5])  # of a gap over the time to cross, by WayKind
+HESITATION_S = (0.5, 2.5)
+PATIENCE_S = 45.0  # at a kerb
+LONGEST_S = 12.0  # planned for a crossing: over wide roads people walk faster
+LAST_HOLD_S = 13.0  # on the road: after that they stop only for what is in their way
+HURRY_RATIO = 1.7
+HURRY_MOST_MPS = 2.8
+TURN_BACK_SHARE = 0.04  # of crossings that end after the first step
+TURN_BACK_M = 0.9
+FRESH_RED_S = 5.0  # the lanes' red lasts for a crossing that begins so soon after it
+DUE_M = (25.0, 60.0)  # walked before crossing where nothing is marked: at least, and the mean of the rest
+SLOTS = ((0, 0.0), (1, 0.15), (0, 0.75), (1, 0.90))  # of a party's members: line beside the leader's, behind it [m]
+SLOTS_M = np.array([behind for _, behind in SLOTS])
+ABREAST_M = 0.6
+STEP_ROUND_MPS = 1.0  # sideways, round a vehicle that stands in the way
+ROOM_M = 4.0  # how far ahead people make room for those who come towards them
+CHILD_REACTION_S, CHILD_BRAKING_MPS2, CHILD_SPARE_M = 1.0, 6.0, 1.0  # of a careful driver who sees a child run out
+CHILD_WINDOW_M = 3.0
+CHILD_PATIENCE_S = 180.0
+WALK, APPROACH, WAIT, CROSS, RETURN, HIDE = range(6)
+ZEBRA, FREE = int(WayKind.ZEBRA), int(WayKind.FREE)
+OFF, RED = int(Phase.OFF), int(Phase.RED)
+
+_WHOLE = ("row", "first", "size", "place", "heading", "line", "state", "way", "end", "cursor", "runs", "turns_back",
+          "has_met")
+_REAL = ("share", "pace_mps", "progress_m", "shift_m", "timer_s", "waited_s", "road_s", "due_m")
+PARTY = np.dtype([(name, np.int64) for name in _WHOLE] + [(name, np.float64) for name in _REAL])
+PERSON = np.dtype([("party", np.int64), ("line", np.int64), *((name, np.float64) for name in (
+    "behind_m", "x_m", "y_m", "yaw_rad", "vx_mps", "vy_mps"))])
+
+
+class Ground(NamedTuple):
+    """Where one can walk."""
+
+    pavements: Pavements
+    ways: Ways
+    lanes: LaneLines
+
+
+class Sight(NamedTuple):
+    """What everybody sees now."""
+
+    cars: Array  # (1 + K, 7) see gaps.py
+    signals: Array  # (G,) int of Phase
+    red_s: Array  # (G,) for how long a group has shown red
+
+
+@njit(cache=True)
+def advance(parties: Any, people: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) -> None:
+    """Everybody `dt_s` later; `luck` (P, L) are the parties' own numbers in [0, 1)."""
+    for i in range(len(parties)):
+        party = parties[i]
+        leader = people[party.first]
+        if party.state == WALK:
+            x, y = goal(party, leader, ground)
+            if np.hypot(x - leader.x_m, y - leader.y_m) < 1.0:
+                _make_room(party, people, ground.pavements)
+                _walk(party, ground, luck, party.pace_mps * dt_s)
+        elif party.state == APPROACH:
+            x, y = goal(party, leader, ground)
+            if np.hypot(x - leader.x_m, y - leader.y_m) < 0.1:
+                party.state = WAIT
+        elif party.state == WAIT:
+            _wait(party, ground, sight, luck, dt_s)
+        elif party.state == CROSS:
+            _cross(party, leader, ground, sight, luck, dt_s)
+        elif party.state == RETURN:
+            _return(party, ground, luck, dt_s)
+        else:
+            _hide(party, ground, sight, luck, dt_s)
+    for i in range(len(people)):
+        party = parties[people[i].party]
+        fastest = 3.2 if party.runs or party.state in (CROSS, RETURN) else 1.5 * party.pace_mps
+        _follow(people[i], goal(party, people[i], ground), fastest, dt_s)
+        if party.state in (WAIT, HIDE) and np.hypot(people[i].vx_mps, people[i].vy_mps) < 0.2:
+            x, y = direction(party, ground.ways)
+            people[i].yaw_rad = np.arctan2(y, x)
+
+
+@njit(cache=True)
+def settle(parties: Any, people: Any, ground: Ground) -> None:
+    """Put everybody where they want to be, facing their way."""
+    for i in range(len(people)):
+        party = parties[people[i].party]
+        x, y = goal(party, people[i], ground)
+        people[i].x_m, people[i].y_m = x, y
+        if party.state == WALK:
+            place, share = shifted(ground.pavements, party.place, party.share,
+                                   party.heading * (1.0 - people[i].behind_m))
+            after = point(ground.pavements, place, share, member_line(party, people[i].line))
+            people[i].yaw_rad = np.arctan2(after[1] - y, after[0] - x)
+        else:
+            dx, dy = direction(party, ground.ways)
+            people[i].yaw_rad = np.arctan2(dy, dx)
+
+
+@njit(cache=True, forceinline=True)
+def goal(party: Any, person: Any, ground: Ground) -> tuple[float, float]:
+    """Where a person wants to be now [m]."""
+    if party.state == WALK:
+        place, share = shifted(ground.pavements, party.place, party.share, -party.heading * person.behind_m)
+        return point(ground.pavements, place, share, member_line(party, person.line))
+    beside = 0.0 if party.size == 1 else ABREAST_M * (person.line - 0.5)
+    return _on_way(party, ground.ways, party.progress_m - person.behind_m, party.shift_m + beside)
+
+
+@njit(cache=True, forceinline=True)
+def member_line(party: Any, beside: int) -> int:
+    """The line of a member `beside` the leader's."""
+    return min(party.line + beside, LINES - 1)
+
+
+@njit(cache=True, forceinline=True)
+def point(pavements: Pavements, place: int, share: float, line: int) -> tuple[float, float]:
+    """World point [m] a share of the way from a pavement point to the next."""
+    after, points = pavements.after[place], pavements.point_m
+    ax, ay = points[place, line, 0], points[place, line, 1]
+    return ax + share * (points[after, line, 0] - ax), ay + share * (points[after, line, 1] - ay)
+
+
+@njit(cache=True, forceinline=True)
+def shifted(pavements: Pavements, place: int, share: float, by: float) -> tuple[int, float]:
+    """The place and share `by` points farther along a kerb, stopped at its ends."""
+    share += by
+    while share >= 1.0:
+        if pavements.after[place] == place:
+            return place, 0.0
+        place, share = pavements.after[place], share - 1.0
+    while share < 0.0:
+        if pavements.before[place] == place:
+            return place, 0.0
+        place, share = pavements.before[place], share + 1.0
+    return place, share
+
+
+@njit(cache=True, forceinline=True)
+def direction(party: Any, ways: Ways) -> tuple[float, float]:
+    """Unit vector of a party's way, from its own end to the other."""
+    x = ways.end_m[party.way, 1 - party.end, 0] - ways.end_m[party.way, party.end, 0]
+    y = ways.end_m[party.way, 1 - party.end, 1] - ways.end_m[party.way, party.end, 1]
+    length = np.hypot(x, y)
+    return x / length, y / length
+
+
+@njit(cache=True, forceinline=True)
+def _length(party: Any, ways: Ways) -> float:
+    ends, way = ways.end_m, party.way
+    return float(np.hypot(ends[way, 1, 0] - ends[way, 0, 0], ends[way, 1, 1] - ends[way, 0, 1]))
+
+
+@njit(cache=True, forceinline=True)
+def _on_way(party: Any, ways: Ways, progress_m: float, left_m: float) -> tuple[float, float]:
+    """World point [m] at a progress along a party's way, `left_m` beside it."""
+    x, y = direction(party, ways)
+    ax, ay = ways.end_m[party.way, party.end, 0], ways.end_m[party.way, party.end, 1]
+    return ax + progress_m * x - left_m * y, ay + progress_m * y + left_m * x
+
+
+@njit(cache=True, forceinline=True)
+def _draw(party: Any, luck: Array) -> float:
+    """The party's next number in [0, 1)."""
+    party.cursor = (party.cursor + 1) % luck.shape[1]
+    return float(luck[party.row, party.cursor])
+
+
+@njit(cache=True, forceinline=True)
+def _follow(person: Any, to: tuple[float, float], fastest_mps: float, dt_s: float) -> None:
+    """Move straight towards a point, no faster than `fastest_mps`."""
+    dx, dy = to[0] - person.x_m, to[1] - person.y_m
+    away = np.hypot(dx, dy)
+    share = min(1.0, fastest_mps * dt_s / max(away, 1e-9))
+    person.x_m += share * dx
+    person.y_m += share * dy
+    person.vx_mps, person.vy_mps = share * dx / dt_s, share * dy / dt_s
+    if share * away > 0.02:
+        person.yaw_rad = np.arctan2(dy, dx)
+
+
+@njit(cache=True, forceinline=True)
+def _is_walkable(party: Any, pavements: Pavements, place: int, line: int) -> bool:
+    """Whether the whole party can be at a place with its leader on a line."""
+    return pavements.is_open[place, line] and (party.size == 1 or pavements.is_open[place, min(line + 1, LINES - 1)])
+
+
+@njit(cache=True, forceinline=True)
+def _walk(party: Any, ground: Ground, luck: Array, way_m: float) -> None:
+    """Go `way_m` along the line, round at its end, or turn to a way that begins here."""
+    pavements, ways = ground.pavements, ground.ways
+    share = party.share + party.heading * way_m / pavements.step_m[party.place, party.line]
+    ahead, _ = shifted(pavements, party.place, share, 1.5 * party.heading)
+    if ahead == party.place or not _is_walkable(party, pavements, ahead, party.line):
+        party.heading = -party.heading
+        return
+    place = party.place
+    party.place, party.share = shifted(pavements, place, share, 0.0)
+    party.due_m -= way_m
+    if party.place != place and ways.at[party.place] >= 0:
+        way, end = ways.at[party.place] // 2, ways.at[party.place] % 2
+        if party.due_m < (0.0 if ways.kind[way] == FREE else DUE_M[1]) and _draw(party, luck) < TAKES[ways.kind[way]]:
+            party.way, party.end, party.state = way, end, APPROACH
+            party.progress_m = party.shift_m = party.waited_s = party.road_s = 0.0
+            party.timer_s = HESITATION_S[0] + (HESITATION_S[1] - HESITATION_S[0]) * _draw(party, luck)
+
+
+@njit(cache=True, forceinline=True)
+def _make_room(party: Any, people: Any, pavements: Pavements) -> None:
+    """Change to the next line on the right when somebody comes towards the party on its own."""
+    line = party.line + party.heading
+    if line < 0 or line + min(party.size - 1, 1) >= LINES:
+        return
+    leader = people[party.first]
+    cos, sin = np.cos(leader.yaw_rad), np.sin(leader.yaw_rad)
+    for i in range(len(people)):
+        ahead = cos * (people[i].x_m - leader.x_m) + sin * (people[i].y_m - leader.y_m)
+        left = cos * (people[i].y_m - leader.y_m) - sin * (people[i].x_m - leader.x_m)
+        if (people[i].party != party.row and 0.0 < ahead < ROOM_M and abs(left) < 0.4
+                and cos * people[i].vx_mps + sin * people[i].vy_mps < -0.2):
+            for k in range(-1, 4):
+                place, _ = shifted(pavements, party.place, party.share, float(k * party.heading))
+                dx = pavements.point_m[place, line, 0] - pavements.point_m[place, party.line, 0]
+                dy = pavements.point_m[place, line, 1] - pavements.point_m[place, party.line, 1]
+                if not _is_walkable(party, pavements, place, line) or np.hypot(dx, dy) > 0.6:
+                    return  # something stands between the lines
+            party.line = line
+            return
+
+
+@njit(cache=True, forceinline=True)
+def _pace_over(party: Any, ways: Ways) -> float:
+    """Pace on a way [m/s]."""
+    return max(party.pace_mps, _length(party, ways) / LONGEST_S)
+
+
+@njit(cache=True, forceinline=True)
+def _wait(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) -> None:
+    """Stand at the kerb and look; step out when the gap is long enough, walk on when patience ends."""
+    party.timer_s -= dt_s
+    party.waited_s += dt_s
+    if party.waited_s > PATIENCE_S:
+        _leave(party, ground, luck, party.end)
+    elif party.timer_s <= 0.0 and _may_cross(party, ground, sight):
+        party.state, party.road_s = CROSS, 0.0
+        party.turns_back = 1 if _draw(party, luck) < TURN_BACK_SHARE else 0
+
+
+@njit(cache=True, forceinline=True)
+def _may_cross(party: Any, ground: Ground, sight: Sight) -> bool:
+    """By the lights, the lanes that lead to the way, and what is in sight."""
+    ways, kind = ground.ways, ground.ways.kind[party.way]
+    is_guarded = False
+    for k in range(ways.group.shape[1]):
+        group = ways.group[party.way, k]
+        if 0 <= group < len(sight.signals) and sight.signals[group] != OFF:
+            is_guarded = True
+            if sight.signals[group] != RED or sight.red_s[group] > FRESH_RED_S:
+                return False
+    pace, length = _pace_over(party, ways), _length(party, ways)
+    needed = (length - 2 * KERB_M) / pace + MARGIN_S[kind]
+    if not is_gap(party.way, ways, ground.lanes, sight.cars, needed, kind == ZEBRA or is_guarded):
+        return False
+    dx, dy = direction(party, ways)
+    if foresee(_on_way(party, ways, 0.0, 0.0), (pace * dx, pace * dy), 1.0, _breadth(party), sight.cars) != 0:
+        return False
+    for k in range(int(length / 0.5)):
+        x, y = _on_way(party, ways, 0.5 * k, 0.0)
+        if is_occupied(x, y, sight.cars, 0.4 + _breadth(party)) >= 0:
+            return False
+    return True
+
+
+@njit(cache=True, forceinline=True)
+def _breadth(party: Any) -> float:
+    """How far a party's people are beside its middle [m]."""
+    return 0.0 if party.size == 1 else ABREAST_M / 2
+
+
+@njit(cache=True, forceinline=True)
+def _cross(party: Any, leader: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) -> None:
+    """Walk over the road: hold for what cannot stop, hurry out of its way, step round what stands."""
+    ways = ground.ways
+    pace = _pace_over(party, ways)
+    fast = max(pace, min(HURRY_RATIO * pace, HURRY_MOST_MPS))
+    dx, dy = direction(party, ways)
+    party.road_s += dt_s
+    x, y = _on_way(party, ways, party.progress_m, party.shift_m)
+    act = 0
+    if party.runs == 0:
+        act = foresee((x, y), (pace * dx, pace * dy), fast / pace, _breadth(party), sight.cars)
+    if act == HOLD and party.road_s > LAST_HOLD_S:
+        act = HURRY
+    touched = is_occupied(x + 0.6 * dx, y + 0.6 * dy, sight.cars, 0.35 + _breadth(party))
+    if touched >= 0 and act != RETREAT:
+        act = HOLD
+        car = sight.cars[touched]
+        if car[4] < STANDING_MPS:  # behind it, seen along the way
+            party.shift_m += STEP_ROUND_MPS * dt_s * (1.0 if car[3] * dx - car[2] * dy > 0.0 else -1.0)
+    if act == RETREAT or (act == HOLD and touched < 0 and party.progress_m < 1.2) or (
+            party.turns_back == 1 and party.progress_m > TURN_BACK_M):
+        party.state, party.turns_back = RETURN, 0
+    elif act != HOLD:
+        party.progress_m += (fast if act == HURRY else pace) * dt_s
+        if party.progress_m >= _length(party, ways) + SLOTS_M[party.size - 1]:
+            _leave(party, ground, luck, 1 - party.end)
+
+
+@njit(cache=True, forceinline=True)
+def _return(party: Any, ground: Ground, luck: Array, dt_s: float) -> None:
+    """Step back to the kerb, then wait again or give it up."""
+    party.road_s += dt_s
+    party.progress_m = max(party.progress_m - HURRY_RATIO * party.pace_mps * dt_s, 0.0)
+    if party.progress_m == 0.0:
+        party.state, party.timer_s = WAIT, HESITATION_S[0] + 2.0 * _draw(party, luck)
+        if _draw(party, luck) < 0.3:
+            _leave(party, ground, luck, party.end)
+
+
+@njit(cache=True, forceinline=True)
+def _leave(party: Any, ground: Ground, luck: Array, end: int) -> None:
+    """Walk on from an end of the way, in either direction."""
+    place = ground.ways.foot[party.way, end]
+    party.state, party.place, party.share, party.runs = WALK, place, 0.0, 0
+    party.heading = 1 if _draw(party, luck) < 0.5 else -1
+    party.due_m = DUE_M[0] - DUE_M[1] * np.log(1.0 - _draw(party, luck))
+    wish = 2 if party.heading > 0 else 0
+    best = -1
+    for line in range(LINES):
+        if _is_walkable(party, ground.pavements, place, line) and (best < 0 or abs(line - wish) < abs(best - wish)):
+            best = line
+    party.line = max(best, 0)
+
+
+@njit(cache=True, forceinline=True)
+def child_distance(speed_mps: float, hidden_m: float, run_mps: float) -> float:
+    """Distance to a child's way [m] from which a careful driver can still stop when it begins to run.
+
+    It is out of sight for `hidden_m`; then the driver reacts within 1 s and brakes with 6 m/s2, and stops 1 m before it:
+    d = v (t_hidden + 1 s) + v^2 / (2 * 6 m/s2) + 1 m.
+    """
+    reaction = CHILD_REACTION_S + hidden_m / run_mps
+    return speed_mps * reaction + speed_mps * speed_mps / (2 * CHILD_BRAKING_MPS2) + CHILD_SPARE_M
+
+
+@njit(cache=True, forceinline=True)
+def _hide(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) -> None:
+    """Wait between parked cars; run when the ego car is just far enough and nobody else comes."""
+    ways, way, ego = ground.ways, party.way, sight.cars[0]
+    party.waited_s += dt_s
+    gap = distance_of(ego, way, ways, ground.lanes)
+    has_passed = party.has_met == 1 and (np.isnan(gap) or is_past(gap, ego, 10.0))
+    if has_passed or party.waited_s > CHILD_PATIENCE_S:
+        _leave(party, ground, luck, 0)
+        return
+    if np.isnan(gap):
+        return
+    hidden = ways.outside_m[way] + 0.5  # the car beside it stands at least on the edge line
+    limit = ways.limit_mps[way]
+    party.has_met = 1 if gap < 20.0 else party.has_met
+    enough = child_distance(max(ego[4], limit), hidden, party.pace_mps)
+    if ego[4] < 3.0 or not enough <= gap <= child_distance(limit, hidden, party.pace_mps) + CHILD_WINDOW_M:
+        return
+    needed = _length(party, ways) / party.pace_mps + MARGIN_S[ways.kind[way]]
+    for c in range(1, len(sight.cars)):
+        car = sight.cars[c]
+        behind = ego[2] * (car[0] - ego[0]) + ego[3] * (car[1] - ego[1]) < 0.0 and ego[2] * car[2] + ego[3] * car[3] > 0.7
+        if not behind and not is_gap(way, ways, ground.lanes, sight.cars[c:c + 1], needed, False):
+            return
+    party.state, party.runs, party.road_s, party.turns_back = CROSS, 1, 0.0, 0
