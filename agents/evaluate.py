@@ -7,15 +7,12 @@ along as baselines. Plots are report.py's business, pictures replay.py's.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import multiprocessing
-import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -28,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agents import policies, provenance
 from agents.policies import Policy, load_policy
+from agents.processes import one_thread_each, process_context
 from agents.summary import show, summarise, wide_console
 from envs.config import CameraConfig, DriveConfig, require
 from envs.driving_env import DrivingEnv
@@ -299,22 +297,6 @@ def _drive(job: Job) -> dict[str, Any]:
     return _seats[0].drive(job)
 
 
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes started inside use one thread for linear algebra, whatever the parent uses."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def drive_all(jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
     """The rows of all jobs in their order, driven by up to `workers` processes, with a progress bar on stderr.
 
@@ -322,10 +304,10 @@ def drive_all(jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
     """
     bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes"),
                    TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True))
-    context = multiprocessing.get_context("spawn")
+    context = process_context()
     pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _take_seat)
     try:
-        with bar, _one_thread_each():
+        with bar, one_thread_each():
             task = bar.add_task("evaluate", total=len(jobs))
             futures = {pool.submit(_drive, job): k for k, job in enumerate(jobs)}
             for future in as_completed(futures):

@@ -9,7 +9,6 @@ replaced, and its episodes count as cut short. Nothing here learns.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.features import BOUND, SIZE
 from agents.fleet import Cars, FleetConfig, work
+from agents.processes import process_context
 from envs.config import DriveConfig
 from envs.driving_env import DrivingEnv
 from envs.geometry import Array
@@ -60,7 +60,7 @@ class WorkerCrew:
     """Cars in a process of their own. Raises WorkerLost when it is dead or hangs, RolloutError when it fails."""
 
     def __init__(self, fleet: FleetConfig, cars: Array) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = process_context()
         self._pipe, theirs = context.Pipe()
         self._patience_s = fleet.patience_s
         self._folder = tempfile.TemporaryDirectory(prefix="nanodrive-")

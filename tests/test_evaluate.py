@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from agents import evaluate, policies
+from agents import evaluate, policies, processes
 from agents.evaluate import EvaluateConfig, Job, choose_drivers, episode_seed
 from agents.features import SIZE
 from agents.policies import Actor, PolicyError
@@ -74,7 +74,7 @@ def test_workers_change_nothing(driven, suite, tmp_path):
 def test_threads_of_the_parent_are_left_alone(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with evaluate._one_thread_each():
+    with processes.one_thread_each():
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
     assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
 
