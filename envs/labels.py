@@ -18,7 +18,7 @@ from envs.geometry import Array, ego_from_world
 from envs.render.camera import CameraPose, Frame, project_points
 from envs.render.scene import INSTANCE_SIGN, SemanticClass
 from envs.roads.network import Control, Route
-from envs.signs import SIGNS
+from envs.signs import outline_of
 from envs.state import EGO_SHAPE, Town, WorldState
 
 PATH_STATIONS_M = (2.0, 4.0, 6.0, 8.0, 10.0, 12.5, 15.0, 18.0, 21.0, 25.0, 30.0, 36.0)
@@ -144,12 +144,13 @@ def _signs(town: Town, camera: CameraConfig, pose: CameraPose, frame: Frame,
 
 def face_outline(town: Town, row: int) -> Array:
     """Corners (M, 3) [m] in the world of the face on a row of SignPosts."""
-    posts, sign = town.signs, SIGNS[town.signs.sign[row]]
+    posts = town.signs
+    outline, size_m = outline_of(int(posts.sign[row]), int(posts.look[row]))
     yaw = posts.pose[row, 2]
     left = np.array([-math.sin(yaw), math.cos(yaw), 0.0])
     centre = np.array([*posts.pose[row, :2], posts.centre_height_m[row]])
-    x, y = sign.outline[:, :1] - 0.5, 0.5 - sign.outline[:, 1:]
-    return centre + sign.size_m * (x * left + y * np.array([0.0, 0.0, 1.0]))
+    x, y = outline[:, :1] - 0.5, 0.5 - outline[:, 1:]
+    return centre + size_m * (x * left + y * np.array([0.0, 0.0, 1.0]))
 
 
 def _lead(frame: Frame) -> Array:

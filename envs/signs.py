@@ -1,145 +1,81 @@
-"""Traffic signs: one row of SIGNS each, and where they stand. A new sign is one row.
+"""Traffic signs: one row of SIGNS each, sorted so that a row is its GTSRB class (Stallkamp et al. 2012).
 
-Faces follow the Vienna Convention on Road Signs (1968) in their German look (StVO); class ids are GTSRB's (Stallkamp et
-al. 2012). Painters draw with cv2 and know nothing of the world. No posts, no lights and no renderer here.
+A row says what the sign means, what it binds the driver to, how it is painted and where it truly stands. A new sign is
+one row and one function that paints it (CONTRIBUTING.md). No posts' collisions, no lights and no renderer here.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from itertools import pairwise
+from enum import IntEnum
+from functools import cache, lru_cache, partial
 
-import cv2
 import numpy as np
 
-from envs.geometry import Array, interpolate, offset_polyline, wrap_angle
-from envs.roads.network import SHOULDER_M, Control, RoadNetwork
+from envs import pictograms, sites
+from envs.faces import (
+    Painter,
+    end_of_limit,
+    limit,
+    order,
+    paint_closed,
+    paint_end_of_all,
+    paint_end_of_lorries_no_overtaking,
+    paint_end_of_no_overtaking,
+    paint_lorries_no_overtaking,
+    paint_no_entry,
+    paint_no_lorries,
+    paint_no_overtaking,
+    paint_priority,
+    paint_stop,
+    paint_yield,
+    warning,
+)
+from envs.geometry import Array
+from envs.plate import DIAMOND, OCTAGON, TIP_DOWN, TIP_UP, Plate, circle, rounded
+from envs.roads.network import Command, Control, RoadNetwork
+from envs.sites import KMH, Rule
 from envs.state import SignPosts
+from envs.wear import Wear, leaned, leaning, worn
 
-# RAL 3020 traffic red and RAL 9017 traffic black as sRGB; the white is a little below full so that it can be lit.
-RED, WHITE, BLACK = (190, 22, 26), (243, 243, 240), (26, 26, 28)
-KMH = 1 / 3.6
-BESIDE_ROAD_M = 0.75  # from the paved edge to the post
-CENTRE_HEIGHT_M = 2.2  # of a face above the ground, as in towns (VwV-StVO: lower edge at 2 m over footways)
-LIMIT_STATION_M = 10.0  # of a limit sign after its lane's start
-LINE_SETBACK_M = 0.25  # of a stop or yield sign before its line
-YAW_SPREAD_RAD = math.radians(5.0)  # signs never stand exactly square to the road
-SUPERSAMPLING = 8
-
-Stroke = Array  # (N, 2) centre line of a pen stroke in a unit box, x right, y down
-Painter = Callable[[int], Array]  # face width [px] -> uint8 (S, S, 3) RGB
+LOOKS = 6  # of each sign; the first is new
+KEPT_PX = 128  # faces up to this size are kept in memory: 49 kB each at the most
 
 
-def _arc(x: float, y: float, radius_x: float, radius_y: float, start_deg: float, end_deg: float) -> Stroke:
-    angle = np.radians(np.linspace(start_deg, end_deg, 33))
-    return np.stack([x + radius_x * np.cos(angle), y + radius_y * np.sin(angle)], axis=1)
+class Duty(IntEnum):
+    """What a sign asks of the driver from where it stands, or from where it says."""
+
+    WARNING = 0
+    LIMIT = 1
+    END_OF_LIMIT = 2
+    END_OF_ALL = 3
+    NO_OVERTAKING = 4
+    END_OF_NO_OVERTAKING = 5
+    LORRIES_NO_OVERTAKING = 6
+    END_OF_LORRIES_NO_OVERTAKING = 7
+    PRIORITY_AHEAD = 8
+    PRIORITY_ROAD = 9
+    YIELD = 10
+    STOP = 11
+    CLOSED = 12
+    NO_LORRIES = 13
+    NO_ENTRY = 14
+    TURN = 15
+    KEEP_RIGHT = 16
+    KEEP_LEFT = 17
+    ROUNDABOUT = 18
 
 
-def _path(*parts: object) -> Stroke:
-    return np.concatenate([np.atleast_2d(np.asarray(part, float)) for part in parts])
+@dataclass(frozen=True)
+class Order:
+    """What a sign binds the driver to."""
 
-
-_RING = _path(_arc(0.5, 0.3, 0.5, 0.3, 180, 360), _arc(0.5, 0.7, 0.5, 0.3, 0, 180), (0.0, 0.3))
-# Letter forms after DIN 1451: strokes of even weight in a box of height 1, cut off straight.
-GLYPHS: dict[str, tuple[Stroke, ...]] = {
-    "0": (_RING,),
-    "1": (_path((0.62, -0.1), (0.62, 1.1)), _path((0.62, -0.02), (0.12, 0.27))),
-    "3": (_path(_arc(0.48, 0.235, 0.47, 0.235, 190, 450), (0.34, 0.47)), _arc(0.47, 0.735, 0.53, 0.265, -90, 168)),
-    "5": (_path((0.12, 0.0), (0.96, 0.0)), _path((0.12, -0.05), (0.07, 0.5)), _arc(0.48, 0.68, 0.52, 0.32, 205, 520)),
-    "7": (_path((-0.1, 0.0), (1.1, 0.0)), _path((1.02, -0.1), (0.93, 0.16), (0.3, 1.1))),
-    "S": (_path(_arc(0.5, 0.245, 0.48, 0.245, -14, -180), _arc(0.5, 0.245, 0.48, 0.245, 180, 110),
-                _arc(0.5, 0.745, 0.5, 0.255, -70, 0), _arc(0.5, 0.745, 0.5, 0.255, 0, 166)),),
-    "T": (_path((-0.2, 0.0), (1.2, 0.0)), _path((0.5, 0.0), (0.5, 1.2))),
-    "O": (_RING,),
-    "P": (_path((0.0, -0.2), (0.0, 1.2)), _path((0.0, 0.0), (0.5, 0.0), _arc(0.5, 0.27, 0.5, 0.27, -90, 90),
-                                                (0.5, 0.54), (0.0, 0.54))),
-}
-
-
-def _fill(image: Array, polygon: Array, colour: tuple[int, int, int]) -> None:
-    """Fill a polygon (N, 2) given in face units [0, 1]."""
-    cv2.fillPoly(image, [np.round(polygon * image.shape[0] * 16).astype(np.int32)], colour, shift=4)
-
-
-def _write(image: Array, text: str, box: tuple[float, float, float, float], weight: float, gap: float,
-           colour: tuple[int, int, int]) -> None:
-    """Letters in a row, filling `box` = (left, top, width, height); `weight` and `gap` are widths in face units."""
-    left, top, width, height = box
-    glyph_width = (width - gap * (len(text) - 1)) / len(text)
-    for k, letter in enumerate(text):
-        origin = np.array([left + k * (glyph_width + gap), top])
-        cell = np.zeros(image.shape[:2], np.uint8)
-        for stroke in GLYPHS[letter]:
-            line = origin + weight / 2 + stroke * (np.array([glyph_width, height]) - weight)
-            sides = np.stack([offset_polyline(line, weight / 2), offset_polyline(line, -weight / 2)], axis=1)
-            for (a, b), (c, d) in pairwise(np.round(sides * image.shape[0] * 16).astype(np.int32)):
-                cv2.fillConvexPoly(cell, np.array([a, b, d, c]), 255, shift=4)
-        inside = np.zeros_like(cell)
-        first, last = origin * image.shape[0], (origin + np.array([glyph_width, height])) * image.shape[0]
-        inside[round(first[1]):round(last[1]), round(first[0]):round(last[0])] = 255
-        image[(cell & inside) > 0] = colour
-
-
-def circle(sides: int = 20) -> Array:
-    """Outline (sides, 2) of a disc in the unit square."""
-    angle = np.arange(sides) * 2 * np.pi / sides
-    return 0.5 + 0.5 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-
-def rounded(corners: Array, radius: float, steps: int = 3) -> Array:
-    """A convex polygon (N, 2) with its corners rounded: (N * steps, 2)."""
-    points = []
-    for before, here, after in zip(np.roll(corners, 1, 0), corners, np.roll(corners, -1, 0), strict=True):
-        into, out = (before - here) / np.hypot(*(before - here)), (after - here) / np.hypot(*(after - here))
-        half = math.acos(float(np.clip(into @ out, -1, 1))) / 2
-        reach = radius / math.tan(half)
-        for t in np.linspace(0, 1, steps):
-            points.append(here + reach * ((1 - t) ** 2 * into + t ** 2 * out))
-    return np.array(points)
-
-
-def _shrink(outline: Array, margin: float) -> Array:
-    """A convex outline (N, 2) moved inwards by `margin` on every side."""
-    edge = np.roll(outline, -1, 0) - outline
-    normal = np.stack([-edge[:, 1], edge[:, 0]], 1) / np.hypot(*edge.T)[:, None]
-    normal *= np.sign(((outline.mean(0) - outline) * normal).sum(1))[:, None]
-    before = np.roll(normal, 1, 0)
-    return outline + margin * (normal + before) / (1 + (normal * before).sum(1))[:, None]
-
-
-_OCTAGON = 0.5 + 0.5 / math.cos(math.pi / 8) * np.stack(
-    [np.cos(np.pi / 8 + np.arange(8) * np.pi / 4), np.sin(np.pi / 8 + np.arange(8) * np.pi / 4)], 1)
-_TRIANGLE = np.array([[0.0, 0.07], [1.0, 0.07], [0.5, 0.07 + math.sqrt(0.75)]])
-
-
-def paint_limit(number: str, size: int) -> Array:
-    """White disc, red ring, black number (Zeichen 274)."""
-    image = np.full((size, size, 3), WHITE, np.uint8)
-    fine = circle(180)
-    _fill(image, 0.5 + (fine - 0.5) * 0.97, RED)
-    _fill(image, 0.5 + (fine - 0.5) * 0.76, WHITE)
-    width = {2: 0.50, 3: 0.58}[len(number)]
-    _write(image, number, (0.5 - width / 2, 0.29, width, 0.42), {2: 0.066, 3: 0.056}[len(number)], 0.045, BLACK)
-    return image
-
-
-def paint_yield(size: int) -> Array:
-    """White triangle on its tip with a red border (Zeichen 205)."""
-    image = np.full((size, size, 3), WHITE, np.uint8)
-    _fill(image, rounded(_shrink(_TRIANGLE, 0.015), 0.03), RED)
-    _fill(image, rounded(_shrink(_TRIANGLE, 0.105), 0.02), WHITE)
-    return image
-
-
-def paint_stop(size: int) -> Array:
-    """Red octagon, white border, white letters (Zeichen 206)."""
-    image = np.full((size, size, 3), WHITE, np.uint8)
-    _fill(image, _shrink(_OCTAGON, 0.035), RED)
-    _write(image, "STOP", (0.125, 0.335, 0.75, 0.33), 0.062, 0.04, WHITE)
-    return image
+    duty: Duty
+    speed_mps: float | None = None
+    """the limit, or the limit that ends"""
+    turns: tuple[Command, ...] = ()
+    """the only ways on, where the duty is TURN"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,66 +85,148 @@ class Sign:
     name: str
     gtsrb_class: int
     meaning: str
-    speed_mps: float | None
+    order: Order
     painter: Painter
     outline: Array
     size_m: float
+    stands: Rule
+    """all its true places in a network"""
+    share: float = 1.0
+    """of those places, how many have it"""
+
+    @property
+    def speed_mps(self) -> float | None:
+        """The limit that begins here [m/s]."""
+        return self.order.speed_mps if self.order.duty == Duty.LIMIT else None
+
+
+_DISC, _UP, _DOWN = circle(), rounded(TIP_UP, 0.04), rounded(TIP_DOWN, 0.04)
+_STRAIGHT, _LEFT, _RIGHT = Command.STRAIGHT, Command.LEFT, Command.RIGHT
 
 
 def _limit(kmh: int, gtsrb_class: int) -> Sign:
-    return Sign(f"limit_{kmh}", gtsrb_class, f"speed limit {kmh} km/h", kmh * KMH, partial(paint_limit, str(kmh)),
-                circle(), 0.7)
+    # Sizes by speed (VwV-StVO to sections 39 to 43): discs of 0.6 m up to 80 km/h, 0.75 m beyond.
+    return Sign(f"limit_{kmh}", gtsrb_class, f"speed limit {kmh} km/h", Order(Duty.LIMIT, kmh * KMH), limit(str(kmh)),
+                _DISC, 0.6 if kmh <= 80 else 0.75, partial(sites.limit, kmh))
 
 
-@lru_cache(maxsize=64)
-def face(sign_index: int, size_px: int = 128) -> Array:
+def _warns(name: str, gtsrb_class: int, meaning: str, figure: Callable[[Plate, bool], None], stands: Rule,
+           share: float = 1.0) -> Sign:
+    return Sign(name, gtsrb_class, meaning, Order(Duty.WARNING), warning(figure), _UP, 0.9, stands, share)
+
+
+def _turns(name: str, gtsrb_class: int, meaning: str, figure: Callable[[Plate, bool], None], turns: tuple[Command, ...],
+           share: float = 1.0) -> Sign:
+    return Sign(name, gtsrb_class, meaning, Order(Duty.TURN, turns=turns), order(figure), _DISC, 0.6,
+                partial(sites.only_turns, turns), share)
+
+
+def _disc(name: str, gtsrb_class: int, meaning: str, duty: Duty, painter: Painter, stands: Rule,
+          share: float = 1.0) -> Sign:
+    return Sign(name, gtsrb_class, meaning, Order(duty), painter, _DISC, 0.6, stands, share)
+
+
+@cache
+def look_of(sign_index: int, look: int) -> Wear:
+    """How one of the looks 0 to LOOKS - 1 of a sign is worn."""
+    return Wear.draw(np.random.default_rng([sign_index, look])) if look else Wear()
+
+
+def face(sign_index: int, size_px: int = 128, wear: Wear | None = None) -> Array:
     """The face of SIGNS[sign_index] as uint8 (S, S, 3) RGB, read-only; white outside its outline.
 
     Raises ValueError for a size under 8 px or over 1024 px.
     """
-    if not 8 <= size_px <= 1024:
-        raise ValueError(f"face size is {size_px}; give 8 to 1024 px")
-    large = SIGNS[sign_index].painter(size_px * SUPERSAMPLING)
-    image = cv2.resize(large, (size_px, size_px), interpolation=cv2.INTER_AREA)
-    image.setflags(write=False)
-    return image
+    paint = _kept_face if size_px <= KEPT_PX else _painted
+    return paint(sign_index, size_px, wear or look_of(sign_index, 0))
 
 
-def _beside(network: RoadNetwork, lane_id: int, station_m: float, rng: np.random.Generator) -> Array:
-    """Pose (3,) of a post to the right of a lane, its face turned to the oncoming driver."""
-    lane = network.lanes[lane_id]
-    heading = float(np.interp(station_m, lane.station_m, np.unwrap(lane.heading_rad)))
-    foot = interpolate(lane.centre_m, lane.station_m, np.array([station_m]))[0]
-    foot = foot + (lane.width_m / 2 + SHOULDER_M + BESIDE_ROAD_M) * np.array([math.sin(heading), -math.cos(heading)])
-    return np.array([*foot, wrap_angle(heading + math.pi + rng.uniform(-YAW_SPREAD_RAD, YAW_SPREAD_RAD))])
+def _painted(sign_index: int, size_px: int, wear: Wear) -> Array:
+    plate, sign = Plate(size_px), SIGNS[sign_index]
+    sign.painter(plate, wear.make)
+    _, shrink = leaning(sign.outline, wear.roll_rad)
+    plate.image = leaned(plate.image, wear.roll_rad, shrink)
+    picture = worn(plate.finish(), wear)
+    picture.setflags(write=False)
+    return picture
+
+
+_kept_face = lru_cache(maxsize=512)(_painted)  # at 128 px: 25 MB when full
+
+
+@lru_cache(maxsize=1024)
+def outline_of(sign_index: int, look: int) -> tuple[Array, float]:
+    """The convex part (M, 2) of the unit square that a look shows, and how many metres wide that square is."""
+    sign = SIGNS[sign_index]
+    outline, shrink = leaning(sign.outline, look_of(sign_index, look).roll_rad)
+    return outline, sign.size_m * shrink
 
 
 def place_signs(network: RoadNetwork, rng: np.random.Generator) -> SignPosts:
-    """The signs of a town, drawn from `rng`: its limit on every road lane, and stop or yield where its end has a line.
+    """The signs of a town, drawn from `rng`: of each row of SIGNS its share of true places. Rows are in order of lanes.
 
-    Limits stand LIMIT_STATION_M after a lane's start (lanes under twice that length: none), so that a driver who came
-    through a junction reads the limit in force. Rows are in the order of lanes.
     """
-    rows: list[tuple[int, int, float]] = []  # sign, lane, station
-    for lane in network.lanes:
-        name = f"limit_{round(lane.speed_limit_mps / KMH)}"
-        if lane.junction is None and name in SIGN_INDEX and lane.length_m >= 2 * LIMIT_STATION_M:
-            rows.append((SIGN_INDEX[name], lane.id, LIMIT_STATION_M))
-        if lane.control != Control.NONE:
-            rows.append((SIGN_INDEX[lane.control.name.lower()], lane.id, lane.length_m - LINE_SETBACK_M))
-    poses = [_beside(network, lane, station, rng) for _, lane, station in rows]
-    return SignPosts(sign=np.array([row[0] for row in rows], int), pose=np.array(poses, float).reshape(-1, 3),
-                     centre_height_m=CENTRE_HEIGHT_M + rng.uniform(-0.1, 0.2, len(rows)),
-                     lane=np.array([row[1] for row in rows], int), station_m=np.array([row[2] for row in rows], float))
+    return sites.place(network, [(sign.stands, sign.share, sign.size_m) for sign in SIGNS], LOOKS, rng)
 
 
 SIGNS: tuple[Sign, ...] = (
+    _limit(20, 0),
     _limit(30, 1),
     _limit(50, 2),
+    _limit(60, 3),
     _limit(70, 4),
+    _limit(80, 5),
+    Sign("end_80", 6, "end of the speed limit 80 km/h", Order(Duty.END_OF_LIMIT, 80 * KMH), end_of_limit("80"), _DISC,
+         0.6, partial(sites.end_of_limit, 80)),
     _limit(100, 7),
-    Sign("yield", 13, "give way", None, paint_yield, rounded(_TRIANGLE, 0.04), 0.9),
-    Sign("stop", 14, "stop and give way", None, paint_stop, _OCTAGON, 0.75),
+    _limit(120, 8),
+    _disc("no_overtaking", 9, "no overtaking", Duty.NO_OVERTAKING, paint_no_overtaking, sites.solid_line),
+    _disc("no_overtaking_lorries", 10, "no overtaking for lorries over 3.5 t", Duty.LORRIES_NO_OVERTAKING,
+          paint_lorries_no_overtaking, sites.fast_road),
+    Sign("priority_ahead", 11, "priority at the next crossing", Order(Duty.PRIORITY_AHEAD),
+         warning(pictograms.priority_arrow), _UP, 0.9, sites.priority_ahead),
+    Sign("priority_road", 12, "priority road", Order(Duty.PRIORITY_ROAD), paint_priority, DIAMOND, 0.84,
+         sites.priority_road),
+    Sign("yield", 13, "give way", Order(Duty.YIELD), paint_yield, _DOWN, 0.9, partial(sites.line, Control.YIELD)),
+    Sign("stop", 14, "stop and give way", Order(Duty.STOP), paint_stop, OCTAGON, 0.9,
+         partial(sites.line, Control.STOP)),
+    _disc("closed", 15, "closed to all vehicles", Duty.CLOSED, paint_closed, sites.nowhere),
+    _disc("no_lorries", 16, "no lorries over 3.5 t", Duty.NO_LORRIES, paint_no_lorries, sites.quiet_road, 0.2),
+    _disc("no_entry", 17, "no entry", Duty.NO_ENTRY, paint_no_entry, sites.one_way_end),
+    _warns("caution", 18, "general caution", pictograms.exclamation, sites.hidden_line),
+    _warns("curve_left", 19, "dangerous curve to the left", partial(pictograms.bend, is_left=True),
+           partial(sites.curve, True)),
+    _warns("curve_right", 20, "dangerous curve to the right", partial(pictograms.bend, is_left=False),
+           partial(sites.curve, False)),
+    _warns("double_curve", 21, "double curve, the first to the left", pictograms.double_bend, sites.double_curve),
+    _warns("bumps", 22, "uneven road", pictograms.bumps, sites.rough_road, 0.1),
+    _warns("slippery", 23, "slippery road", pictograms.skidding_car, sites.fast_curve, 0.3),
+    _warns("narrowing", 24, "road narrows on the right", pictograms.narrowing,
+           partial(sites.before_piece, "narrowing")),
+    _warns("roadworks", 25, "roadworks", pictograms.digging_man, partial(sites.before_piece, "roadworks")),
+    _warns("lights", 26, "traffic lights ahead", pictograms.traffic_light, sites.before_lights),
+    _warns("pedestrians", 27, "pedestrian crossing", pictograms.pedestrian, sites.before_crossing),
+    _warns("children", 28, "children", pictograms.children, sites.homes, 0.35),
+    _warns("bicycles", 29, "cyclists cross", pictograms.bicycle, sites.town_junction, 0.12),
+    _warns("snow", 30, "snow or ice", pictograms.snowflake, sites.open_country, 0.2),
+    _warns("deer", 31, "wild animals", pictograms.deer, sites.open_country, 0.35),
+    _disc("end_of_all", 32, "end of all limits", Duty.END_OF_ALL, paint_end_of_all, sites.no_limit),
+    _turns("only_right", 33, "turn right", partial(pictograms.turning_arrow, is_left=False), (_RIGHT,)),
+    _turns("only_left", 34, "turn left", partial(pictograms.turning_arrow, is_left=True), (_LEFT,)),
+    _turns("only_straight", 35, "straight on", pictograms.straight_arrow, (_STRAIGHT,)),
+    _turns("straight_or_right", 36, "straight on or right", partial(pictograms.forking_arrow, is_left=False),
+           (_STRAIGHT, _RIGHT), 0.4),
+    _turns("straight_or_left", 37, "straight on or left", partial(pictograms.forking_arrow, is_left=True),
+           (_STRAIGHT, _LEFT), 0.4),
+    _disc("keep_right", 38, "pass on the right", Duty.KEEP_RIGHT,
+          order(partial(pictograms.passing_arrow, is_left=False)), sites.nowhere),
+    _disc("keep_left", 39, "pass on the left", Duty.KEEP_LEFT,
+          order(partial(pictograms.passing_arrow, is_left=True)), sites.nowhere),
+    _disc("roundabout", 40, "roundabout", Duty.ROUNDABOUT, order(pictograms.circling_arrows), sites.roundabout),
+    _disc("end_no_overtaking", 41, "end of no overtaking", Duty.END_OF_NO_OVERTAKING, paint_end_of_no_overtaking,
+          sites.end_of_solid_line),
+    _disc("end_no_overtaking_lorries", 42, "end of no overtaking for lorries", Duty.END_OF_LORRIES_NO_OVERTAKING,
+          paint_end_of_lorries_no_overtaking, sites.end_of_fast_road),
 )
 SIGN_INDEX: dict[str, int] = {sign.name: row for row, sign in enumerate(SIGNS)}
 if len(SIGN_INDEX) != len(SIGNS):

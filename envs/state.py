@@ -123,6 +123,8 @@ class SignPosts:
     centre_height_m: Array  # (K,) of the face
     lane: Array  # (K,) int id of the lane it binds
     station_m: Array  # (K,) along that lane
+    look: Array  # (K,) int, which of a sign's looks: see envs.signs.look_of
+    leaves: Array  # (K,) share of the face's width, from the right as its driver sees it, that leaves hide
 
 
 class Phase(IntEnum):

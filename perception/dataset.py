@@ -19,11 +19,10 @@ from envs.config import CameraConfig
 from envs.geometry import Array
 from envs.labels import LEAD_MAX_M
 from perception.generate import FIELDS, DatasetError, hash_of, read_card
-from perception.model import GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX, NUM_NAMES, SIGN_COLUMNS, SIGN_ROWS
-from perception.tasks import Tensors
+from perception.model import GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX, SIGN_COLUMNS, SIGN_ROWS
+from perception.tasks import NO_NAME, Tensors, names_of_rows
 from scenarios.spec import SPLITS
 
-NO_NAME = NUM_NAMES - 1
 CERTAIN_IOU, ABSENT_IOU = 0.35, 0.1  # a box at least this like a sign shows it; below the other it shows none
 
 
@@ -80,6 +79,7 @@ def targets(labels: dict[str, Array], rows: Array, camera: CameraConfig) -> Tens
     part = {name: torch.from_numpy(values[rows]) for name, values in labels.items()}
     seen = torch.isfinite(part["boundaries_px"])
     size = torch.tensor([camera.width_px, camera.height_px] * 2)
+    name = torch.from_numpy(names_of_rows(labels["sign_class"][rows]))  # a sign without a name is background
     result = {
         "command": part["command"],
         "path": part["path_m"],
@@ -89,9 +89,9 @@ def targets(labels: dict[str, Array], rows: Array, camera: CameraConfig) -> Tens
         "stop_m": part["stop_m"],
         "lead": part["lead_m"].clamp(0.5, LEAD_MAX_M).log(),
         "sign_box": part["sign_box_px"] / size,
-        "sign_class": part["sign_class"],
+        "sign_class": name,
     }
-    return result | _sign_map(result["sign_box"], part["sign_class"], part["sign_distance_m"])
+    return result | _sign_map(result["sign_box"], name, part["sign_distance_m"])
 
 
 def _sign_map(box: Tensor, sign_class: Tensor, distance_m: Tensor) -> Tensors:
@@ -118,7 +118,7 @@ def _sign_map(box: Tensor, sign_class: Tensor, distance_m: Tensor) -> Tensors:
 
 
 def names_of(box: Tensor, truth_box: Tensor, truth_class: Tensor) -> Tensor:
-    """What each box (B, K, 4) shows, given the signs (B, S, 4) and (B, S): row of SIGNS, NO_NAME, or -1 if unclear."""
+    """What each box (B, K, 4) shows, given the signs (B, S, 4) and (B, S): a name, NO_NAME, or -1 if unclear."""
     overlap = iou(box[:, :, None], truth_box[:, None]) * (truth_class >= 0)[:, None]
     best, which = overlap.max(2)
     names = truth_class.gather(1, which)

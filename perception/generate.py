@@ -35,7 +35,7 @@ from envs.roads.procedural import build_town
 from envs.state import EGO_SHAPE, ActorKind, Actors, Control, Town, VehicleState, WorldState
 from scenarios.spec import SPLITS
 
-DATASET_VERSION = 1
+DATASET_VERSION = 2
 MAX_SIGNS = 8  # a frame keeps its nearest signs; more are never seen at once in our towns
 ROUTES_PER_TOWN = 4
 PATH_END_M = 40.0  # no frame this near to a route's end, where the path label runs out

@@ -19,14 +19,13 @@ from torch.nn.functional import interpolate, max_pool2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from envs.labels import LANE_ROWS, PATH_STATIONS_M
-from envs.signs import SIGNS
+from perception.tasks import NUM_NAMES
 
 GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX = 80, 160
 SIGN_STRIDE_PX = 4  # of the glance: the sign map has 20 x 40 cells
 SIGN_ROWS, SIGN_COLUMNS = GLANCE_HEIGHT_PX // SIGN_STRIDE_PX, GLANCE_WIDTH_PX // SIGN_STRIDE_PX
 NUM_SIGNS = 4  # peaks that get a glimpse
 CROP_PX, CROP_SCALE = 32, 1.3  # a glimpse shows the box and 15 % around it on each side
-NUM_NAMES = len(SIGNS) + 1  # the last name is "no sign"
 NUM_STOP_KINDS = 3  # values of envs.roads.network.Control: no line, stop line, yield line
 PATH_POINTS = len(PATH_STATIONS_M)
 EMBEDDING = 32
@@ -112,7 +111,7 @@ class LeadHead(nn.Module):
 
 
 class Glimpse(nn.Module):
-    """Crops (K, 3, 32, 32) of the full frame -> name logits (K, NUM_NAMES), the last one "no sign"."""
+    """Crops (K, 3, 32, 32) of the full frame -> name logits (K, NUM_NAMES), the last one "none of them"."""
 
     def __init__(self) -> None:
         super().__init__()

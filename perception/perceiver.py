@@ -24,13 +24,15 @@ from perception import checkpoint
 from perception.checkpoint import CheckpointError
 from perception.export import OnnxNet
 from perception.model import DriveNet, ModelConfig, frozen
+from perception.tasks import NO_NAME, ROW_OF_NAME, SIGN_NAMES
 
 WEIGHTS = Path(__file__).parent / "weights" / "perception"
 NO_SIGN = -1
 SEEN_SHARE = 0.5  # a boundary point is given where its presence is at least this likely
 PEAK_SHARE = 0.3  # a peak of the sign map below this is not named
 CAMERA_TO_BUMPER_M = EGO_SHAPE.front_m - CameraConfig().forward_m
-STOP_SIGN, YIELD_SIGN = SIGN_INDEX["stop"], SIGN_INDEX["yield"]
+STOP_NAME, YIELD_NAME = SIGN_NAMES.index("stop"), SIGN_NAMES.index("yield")
+STOP_SIGN = SIGN_INDEX["stop"]
 PATH_ERROR_M = 0.5  # expected lateral error at which the path's confidence is one half
 
 
@@ -95,7 +97,7 @@ class Perceiver:
         name_share = np.exp(log_names)
         best = name_share.argmax(2)
         stop_m = (out["stop"] * STOP_MAX_M).clip(0, STOP_MAX_M)
-        is_sign = (best < name_share.shape[2] - 1) & (out["sign_peak"] >= PEAK_SHARE)
+        is_sign = (best != NO_NAME) & (out["sign_peak"] >= PEAK_SHARE)
         box_px = out["sign_box"] * np.array([width, height, width, height], np.float32)
         focal_px = width / 2 / math.tan(math.radians(self.camera.horizontal_fov_deg) / 2)
         return Percept(
@@ -107,7 +109,7 @@ class Perceiver:
             stop_m=stop_m,
             stop_confidence=_stop_share(out, stop_m, log_names),
             sign_box_px=box_px,
-            sign_class=np.where(is_sign, best, NO_SIGN),
+            sign_class=np.where(is_sign, ROW_OF_NAME[best], NO_SIGN),
             sign_confidence=np.where(is_sign, out["sign_peak"] * name_share.max(2), np.float32(0)),
             sign_distance_m=out["sign_distance_m"],
             sign_bearing_rad=np.arctan((width / 2 - box_px[:, :, [0, 2]].mean(2)) / focal_px),
@@ -123,7 +125,7 @@ def _stop_share(out: dict[str, Array], stop_m: Array, log_names: Array) -> Array
     is_beside = np.abs(out["sign_distance_m"] - CAMERA_TO_BUMPER_M - stop_m[:, None]) < np.maximum(
         4.0, 0.35 * stop_m[:, None])
     weight = np.where(is_beside & (out["sign_peak"] >= PEAK_SHARE), out["sign_peak"], 0.0)
-    from_signs = (log_names[..., STOP_SIGN] - log_names[..., YIELD_SIGN]).clip(-5, 5)
+    from_signs = (log_names[..., STOP_NAME] - log_names[..., YIELD_NAME]).clip(-5, 5)
     logits = out["stop_logits"]
     odds = logits[:, Control.STOP] - logits[:, Control.YIELD] + (weight * from_signs).sum(1)
     shares = np.exp(logits - logits.max(1, keepdims=True))

@@ -10,16 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
+from envs.geometry import Array
 from envs.labels import STOP_MAX_M
-from perception.model import NUM_NAMES
+from envs.signs import SIGN_INDEX, SIGNS
 
 Tensors = dict[str, Tensor]
 NEAR_STATIONS = 9  # PATH_STATIONS_M up to 21 m count for the path's own expected error
 BLIND_STOP_M = 1.5  # a line nearer to the bumper than this lies below the image
+# The signs the network tells apart, in the order of its outputs, which the weights fix: a new name goes to the end.
+SIGN_NAMES = ("limit_30", "limit_50", "limit_70", "limit_100", "yield", "stop")
+NUM_NAMES = len(SIGN_NAMES) + 1  # the last name is "none of them"
+NO_NAME = NUM_NAMES - 1
+ROW_OF_NAME: Array = np.array([SIGN_INDEX[name] for name in SIGN_NAMES] + [-1])  # (NUM_NAMES,) row of SIGNS
+
+
+def names_of_rows(rows: Array) -> Array:
+    """What the network should call rows of SIGNS: an index of SIGN_NAMES, -1 where it has no name (and for -1)."""
+    name_of_row = np.full(len(SIGNS) + 1, -1)
+    name_of_row[ROW_OF_NAME[:NO_NAME]] = np.arange(NO_NAME)
+    return np.asarray(name_of_row[rows])
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from agents.expert import aim
-from agents.features import EMBEDDING_SIZE, LIMITS_MPS, Features
+from agents.features import EMBEDDING_SIZE, Features
 from envs.config import CameraConfig
 from envs.driving_env import DrivingEnv
 from envs.geometry import Array, ego_from_world
 from envs.labels import LANE_ROWS, LEAD_COLUMNS, LEAD_MAX_M, PATH_STATIONS_M, STOP_MAX_M
 from envs.roads.network import Control
+from envs.signs import SIGNS
 from envs.state import EGO_SHAPE, WorldState
 from perception.perceiver import Percept
 
@@ -76,5 +77,6 @@ def oracle_features(camera: CameraConfig, num_envs: int, dt_s: float, batch: int
 
 def _limit_sign(limit_mps: Array) -> Array:
     """(N, 4) rows of SIGNS: the sign of the limit in force, always 8 m ahead on the right, and no other."""
-    row = np.argmin(np.abs(limit_mps[:, None] - np.asarray(LIMITS_MPS)), axis=1)
+    speeds = np.array([sign.speed_mps or np.inf for sign in SIGNS])
+    row = np.argmin(np.abs(limit_mps[:, None] - speeds), axis=1)
     return np.stack([row, *[np.full(len(row), -1)] * 3], axis=1)

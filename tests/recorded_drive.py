@@ -8,6 +8,7 @@ import numpy as np
 from envs.config import CameraConfig, DriveConfig
 from envs.driving_env import DrivingEnv
 from envs.history import arrays_of
+from envs.signs import SIGN_INDEX
 from scenarios import recording, spec
 from scenarios.recording import Recording
 
@@ -40,7 +41,7 @@ def percept():
               "boundary_confidence": [0.9, 0.8], "lead_m": np.linspace(5, 60, 20), "sign_box_px": [SIGN_BOX_PX] * 4,
               "sign_confidence": [0.95, 0.0, 0.0, 0.0], "sign_distance_m": [14.0] * 4}
     return {name: np.asarray(value, np.float32) for name, value in values.items()} | {
-        "sign_class": np.array([1, -1, -1, -1])}
+        "sign_class": np.array([SIGN_INDEX["limit_50"], -1, -1, -1])}
 
 
 def recorded():

@@ -40,7 +40,8 @@ def network(control: Control = Control.STOP) -> RoadNetwork:
 
 def town(control: Control = Control.STOP) -> Town:
     nothing = np.zeros(0, int)
-    return Town(0, network(control), SignPosts(nothing, np.zeros((0, 3)), np.zeros(0), nothing, np.zeros(0)),
+    none = np.zeros(0)
+    return Town(0, network(control), SignPosts(nothing, np.zeros((0, 3)), none, nothing, none, nothing, none),
                 Props(nothing, np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), np.uint8)))
 
 

@@ -106,7 +106,8 @@ def seen():
             "boundaries_px": np.full((2, 2, 16), 150, np.float32), "stop_m": np.array([12, np.inf], np.float32),
             "stop_kind": np.array([1, 0]), "lead_m": np.full((2, 20), 30, np.float32),
             "sign_box_px": np.tile(np.array([200, 60, 214, 74], np.float32), (2, 8, 1)),
-            "sign_class": np.tile(np.array([2] + [-1] * 7), (2, 1)), "sign_distance_m": np.full((2, 8), 9, np.float32)}
+            "sign_class": np.tile(np.array([SIGN_INDEX["limit_70"]] + [-1] * 7), (2, 1)),
+            "sign_distance_m": np.full((2, 8), 9, np.float32)}
     wanted = targets(rows, np.arange(2), CameraConfig()) | {"path_std": net.path_std}
     wanted["names"] = wanted["sign_class"][:, :NUM_SIGNS]
     outputs = net.look(glance_of(images), wanted["command"])

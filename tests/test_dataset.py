@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from envs.config import CameraConfig
+from envs.signs import SIGN_INDEX
 from perception import dataset, generate
 from perception.dataset import NO_NAME, Look
 from perception.generate import DatasetError, GenerateConfig
@@ -94,7 +95,8 @@ def labels(boxes, classes, distances):
 def test_targets_of_signs_decode_to_the_labels():
     """A sign head that said exactly its target would give back boxes and distances to a hundredth of a pixel."""
     boxes = [[200.0, 60.0, 214.0, 74.0], [30.0, 50.0, 36.0, 56.0]]
-    targets = dataset.targets(labels(boxes, [2, 5], [9.0, 21.0]), np.arange(1), CAMERA)
+    there = labels(boxes, [SIGN_INDEX["limit_70"], SIGN_INDEX["stop"]], [9.0, 21.0])
+    targets = dataset.targets(there, np.arange(1), CAMERA)
     assert targets["sign_centre"].sum() == 2
     heat = torch.logit(targets["sign_heat"].clamp(1e-4, 1 - 1e-4)) + 9 * targets["sign_centre"]
     peaks = find_peaks(torch.cat([heat[:, None], targets["sign_values"]], 1))

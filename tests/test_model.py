@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from envs.signs import SIGN_INDEX
 from perception import dataset
 from perception.model import (
     CROP_PX,
-    NUM_NAMES,
     NUM_SIGNS,
     PIXEL_MEAN,
     PIXEL_SCALE,
@@ -20,7 +20,7 @@ from perception.model import (
     frozen,
     glance_of,
 )
-from perception.tasks import TASKS
+from perception.tasks import NUM_NAMES, TASKS
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 160, 320, 3), np.uint8))
 COMMANDS = torch.tensor([[1.0, 0, 0, 0, 60], [0, 1, 0, 0, 10], [0, 0, 1, 0, 10], [0, 0, 0, 1, 10]])
@@ -74,7 +74,8 @@ def test_every_weight_learns():
         "command": COMMANDS.numpy(), "path_m": np.random.default_rng(1).normal(0, 1, (4, 12, 2)).astype(np.float32),
         "boundaries_px": np.full((4, 2, 16), 100, np.float32), "stop_kind": np.array([1, 2, 1, 0]),
         "sign_box_px": np.tile(np.array([200, 60, 220, 80], np.float32), (4, 8, 1)),
-        "sign_class": np.tile(np.array([3] + [-1] * 7), (4, 1)), "sign_distance_m": np.full((4, 8), 9, np.float32),
+        "sign_class": np.tile(np.array([SIGN_INDEX["limit_100"]] + [-1] * 7), (4, 1)),
+        "sign_distance_m": np.full((4, 8), 9, np.float32),
         "lead_m": np.full((4, 20), 20, np.float32), "stop_m": np.array([10, 20, 5, np.inf], np.float32),
     }
     targets = dataset.targets(frame, np.arange(4), dataset.CameraConfig()) | {"path_std": net.path_std}

@@ -11,6 +11,7 @@ import torch
 
 from envs.config import CameraConfig, ConfigError
 from envs.labels import PATH_STATIONS_M
+from envs.signs import SIGN_INDEX
 from perception import checkpoint, show
 from perception.model import DriveNet, describe
 from perception.perceiver import Perceiver
@@ -43,7 +44,8 @@ def test_overlay_draws_each_thing_where_it_is(percept):
     straight = np.stack([PATH_STATIONS_M, np.zeros(12)], 1)[None].astype(np.float32)
     box = np.array([[[200, 40, 220, 60]] + [[0] * 4] * 3], np.float32)
     drawn = replace(percept, path_m=straight, boundaries_px=np.full((1, 2, 16), 80, np.float32), sign_box_px=box,
-                    sign_class=np.array([[5, -1, -1, -1]]), sign_confidence=np.ones((1, 4), np.float32))
+                    sign_class=np.array([[SIGN_INDEX["stop"], -1, -1, -1]]),
+                    sign_confidence=np.ones((1, 4), np.float32))
     overlay = show.overlay(IMAGE, drawn, 0, CAMERA)
     assert overlay.shape == (480, 960, 3)
     depth = 10.0 - CAMERA.forward_m

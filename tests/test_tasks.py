@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from envs.signs import SIGN_INDEX
 from perception import dataset
-from perception.model import NUM_NAMES
-from perception.tasks import TASKS, laplace
+from perception.tasks import NUM_NAMES, TASKS, laplace
 
 FRAMES = 3
 
@@ -20,7 +20,8 @@ def right():
         "command": np.tile(np.array([1, 0, 0, 0, 60], np.float32), (FRAMES, 1)),
         "path_m": rng.normal(0, 2, (FRAMES, 12, 2)).astype(np.float32), "lead_m": np.full((FRAMES, 20), 12, np.float32),
         "boundaries_px": rng.uniform(10, 300, (FRAMES, 2, 16)).astype(np.float32), "sign_box_px": boxes,
-        "sign_class": np.tile([2, 5] + [-1] * 6, (FRAMES, 1)), "stop_kind": np.array([0, 1, 2]),
+        "sign_class": np.tile([SIGN_INDEX["limit_70"], SIGN_INDEX["stop"]] + [-1] * 6, (FRAMES, 1)),
+        "stop_kind": np.array([0, 1, 2]),
         "sign_distance_m": np.full((FRAMES, 8), 9, np.float32), "stop_m": np.array([np.inf, 12, 30], np.float32),
         "speed_limit_mps": np.zeros(FRAMES, np.float32),
     }

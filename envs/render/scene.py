@@ -17,7 +17,7 @@ import numpy as np
 
 from envs.geometry import Array
 from envs.render.paving import Patch, SemanticClass, patches
-from envs.signs import SIGNS, face
+from envs.signs import SIGNS, face, look_of, outline_of
 from envs.state import ActorKind, Actors, PropKind, SignPosts, Town, WorldState
 
 Kept = TypeVar("Kept")
@@ -150,19 +150,68 @@ def no_boxes() -> Boxes:
                  np.zeros(0, np.uint16))
 
 
+_SLAB_EDGES = (0.06, 0.32, 0.68, 0.94)  # of an outline's height: where the boxes behind a sign begin and end
+# Leaves before a sign: right of the hidden part's left edge and up from the middle, in shares of the part's width and
+# of the sign; ahead of it [m]; size in shares of the part's width; turn [rad]; how bright.
+_LEAVES = np.array([(0.30, 0.22, 0.10, 0.50, 0.3, 1.0), (0.62, 0.02, 0.16, 0.64, 0.9, 0.86),
+                    (0.34, -0.20, 0.12, 0.52, 0.6, 1.1), (0.88, 0.30, 0.20, 0.60, 0.2, 0.92),
+                    (0.92, -0.28, 0.22, 0.58, 1.1, 1.0), (1.15, 0.04, 0.18, 0.70, 0.5, 0.8)])
+_LEAF_GREEN = np.array([70, 112, 52])
+
+
+@functools.cache
+def _slabs(sign: int, look: int) -> Array:
+    """Boxes (3, 4) inside a face's outline: middle to the right and up of the face's, width, height [m]."""
+    outline, size_m = outline_of(sign, look)
+    low, high = outline[:, 1].min(), outline[:, 1].max()
+    edges = low + np.array(_SLAB_EDGES) * (high - low)
+    following = np.roll(outline, -1, axis=0)
+    spans = []
+    for y in edges:
+        crosses = np.flatnonzero((outline[:, 1] - y) * (following[:, 1] - y) <= 0)
+        a, b = outline[crosses], following[crosses]
+        x = a[:, 0] + (b[:, 0] - a[:, 0]) * (y - a[:, 1]) / (b[:, 1] - a[:, 1])
+        spans.append((x.min(), x.max()))
+    span = np.array(spans)
+    left, right = np.maximum(span[:-1, 0], span[1:, 0]), np.minimum(span[:-1, 1], span[1:, 1])
+    return size_m * np.column_stack([(left + right) / 2 - 0.5, 0.5 - (edges[:-1] + edges[1:]) / 2, right - left,
+                                     np.diff(edges)])
+
+
+def _plain(centre_m: Array, size_m: Array, yaw_rad: Array, colour: Array, semantic: int) -> Boxes:
+    """Boxes without an instance of their own."""
+    return Boxes(centre_m, size_m, yaw_rad, np.broadcast_to(colour, centre_m.shape).astype(np.uint8),
+                 np.full(len(yaw_rad), semantic, np.uint8), np.zeros(len(yaw_rad), np.uint16))
+
+
 def _posts(posts: SignPosts) -> Boxes:
-    """A pole for each sign and the grey back of its board."""
-    count, size = len(posts.sign), np.array([SIGNS[row].size_m for row in posts.sign])
-    back = posts.pose[:, :2] - 0.04 * np.stack([np.cos(posts.pose[:, 2]), np.sin(posts.pose[:, 2])], axis=1)
-    top = posts.centre_height_m + size / 2
-    pole = Boxes(np.column_stack([back, top / 2]), np.column_stack([np.full((count, 2), 0.07), top]), posts.pose[:, 2],
-                 np.tile(np.array([[128, 130, 132]], np.uint8), (count, 1)),
-                 np.full(count, SemanticClass.POLE, np.uint8), np.zeros(count, np.uint16))
-    board = Boxes(np.column_stack([back + (posts.pose[:, :2] - back) * 0.6, posts.centre_height_m]),
-                  np.column_stack([np.full(count, 0.02), size * 0.55, size * 0.55]), posts.pose[:, 2],
-                  np.tile(np.array([[140, 142, 144]], np.uint8), (count, 1)),
-                  np.full(count, SemanticClass.POLE, np.uint8), np.zeros(count, np.uint16))
-    return _stack([pole, board])
+    """A pole for each sign, the grey back of its board, and leaves before some."""
+    pairs = list(zip(posts.sign.tolist(), posts.look.tolist(), strict=True))
+    slabs = np.array([_slabs(*pair) for pair in pairs]).reshape(-1, 3, 4)
+    cos, sin, none = np.cos(posts.pose[:, 2]), np.sin(posts.pose[:, 2]), np.zeros(len(pairs))
+    ahead, right = np.column_stack([cos, sin, none]), np.column_stack([-sin, cos, none])  # right: as its driver sees
+    face = np.column_stack([posts.pose[:, :2], posts.centre_height_m])
+    top = posts.centre_height_m + slabs[:, 0, 1]
+    pole = _plain(np.column_stack([(face - 0.04 * ahead)[:, :2], top / 2]),
+                  np.column_stack([np.full((len(pairs), 2), 0.07), top]), posts.pose[:, 2], np.array([128, 130, 132]),
+                  SemanticClass.POLE)
+    middle = (face - 0.016 * ahead)[:, None] + slabs[..., :1] * right[:, None] + slabs[..., 1:2] * [0.0, 0.0, 1.0]
+    board = _plain(middle.reshape(-1, 3), np.insert(slabs[..., 2:], 0, 0.02, axis=-1).reshape(-1, 3),
+                   np.repeat(posts.pose[:, 2], 3), np.array([140, 142, 144]), SemanticClass.POLE)
+    return _stack([pole, board, _leaves(posts, face, ahead, right)])
+
+
+def _leaves(posts: SignPosts, face: Array, ahead: Array, right: Array) -> Boxes:
+    """Clumps before the right-hand part of the signs that leaves hide."""
+    rows = np.flatnonzero(posts.leaves > 0)
+    size = np.array([SIGNS[row].size_m for row in posts.sign[rows]])
+    part = (posts.leaves[rows] * size)[:, None]
+    across = size[:, None] / 2 - part + _LEAVES[:, 0] * part
+    centre = (face[rows, None] + across[..., None] * right[rows, None] + _LEAVES[:, 2, None] * ahead[rows, None]
+              + (size[:, None] * _LEAVES[:, 1])[..., None] * [0.0, 0.0, 1.0])
+    return _plain(centre.reshape(-1, 3), np.repeat((part * _LEAVES[:, 3]).reshape(-1, 1), 3, axis=1),
+                  (posts.pose[rows, 2:] + _LEAVES[:, 4]).reshape(-1),
+                  np.tile(_LEAVES[:, 5, None] * _LEAF_GREEN, (len(rows), 1)), SemanticClass.VEGETATION)
 
 
 def kept(make: Callable[..., Kept]) -> Callable[..., Kept]:
@@ -182,11 +231,15 @@ def kept(make: Callable[..., Kept]) -> Callable[..., Kept]:
     return remembered
 
 
-def _faces(posts: SignPosts) -> Faces:
-    count, size = len(posts.sign), np.array([SIGNS[row].size_m for row in posts.sign])
+def _faces(posts: SignPosts) -> tuple[Faces, list[tuple[int, int]]]:
+    """The faces, and the (sign, look) of each texture they need: at least one."""
+    pairs = list(zip(posts.sign.tolist(), posts.look.tolist(), strict=True))
+    used = sorted(set(pairs)) or [(0, 0)]
+    size = np.array([outline_of(*pair)[1] for pair in pairs])
     return Faces(np.column_stack([posts.pose[:, :2], posts.centre_height_m]), np.column_stack([size, size]),
-                 posts.pose[:, 2], posts.sign, np.full(count, SemanticClass.SIGN, np.uint8),
-                 (INSTANCE_SIGN + np.arange(count)).astype(np.uint16))
+                 posts.pose[:, 2], np.array([used.index(pair) for pair in pairs], int),
+                 np.full(len(pairs), SemanticClass.SIGN, np.uint8),
+                 (INSTANCE_SIGN + np.arange(len(pairs))).astype(np.uint16)), used
 
 
 @kept
@@ -198,8 +251,10 @@ def static_scene(town: Town) -> StaticScene:
         rows = np.flatnonzero(props.kind == kind)
         groups.append(_build(parts, props.pose[rows], props.size_m[rows], props.colour[rows], semantic,
                              INSTANCE_PROP + rows))
-    return StaticScene(patches(town.network), _stack(groups), _faces(town.signs),
-                       tuple(face(row) for row in range(len(SIGNS))), tuple(sign.outline for sign in SIGNS))
+    faces, used = _faces(town.signs)
+    return StaticScene(patches(town.network), _stack(groups), faces,
+                       tuple(face(row, wear=look_of(row, look)) for row, look in used),
+                       tuple(outline_of(*pair)[0] for pair in used))
 
 
 def light_of(town: Town) -> Light:

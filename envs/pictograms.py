@@ -1,0 +1,241 @@
+"""The figures on signs: arrows, vehicles, people, animals. Each function paints one on a plate, at its place there.
+
+Drawn after the sheets of the German road traffic regulations (StVO, Anlagen 1 to 3); `is_new` asks for the figure of
+the revision of 2013, where one changed. Nothing here knows frames, classes or meanings.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from envs.geometry import Array
+from envs.plate import AMBER, BLACK, GREEN, RED, WHITE, Colour, Plate, Point, arc, box, mirrored, path
+
+SOLID_HEAD = (0.17, 0.135, 0.0, 0.14)  # an arrow's head: see Plate.arrow
+BARBED_HEAD = (0.165, 0.165, 0.10, 0.10)
+
+
+def exclamation(plate: Plate, is_new: bool) -> None:
+    """General caution."""
+    plate.fill(BLACK, path(arc(0.5, 0.415, 0.036, 0.030, 180, 360), (0.518, 0.665), (0.482, 0.665)))
+    plate.disc(BLACK, 0.5, 0.742, 0.038)
+
+
+def priority_arrow(plate: Plate, is_new: bool) -> None:
+    """A broad arrow over a thin bar: priority at the next crossing."""
+    plate.fill(BLACK, [(0.5, 0.385), (0.585, 0.515), (0.545, 0.515), (0.562, 0.775), (0.5, 0.738), (0.438, 0.775),
+                       (0.455, 0.515), (0.415, 0.515)])
+    plate.fill(BLACK, box(0.365, 0.600, 0.635, 0.637))
+
+
+def bend(plate: Plate, is_new: bool, is_left: bool) -> None:
+    """An arrow that turns to one side."""
+    line = path((0.575, 0.795), (0.575, 0.66), arc(0.49, 0.66, 0.085, 0.085, 0, -90, 13), (0.345, 0.575))
+    line = line if is_left else mirrored(line)
+    plate.arrow(BLACK, 0.082, line, (0.105, 0.088, 0.0, 0.095))
+
+
+def double_bend(plate: Plate, is_new: bool) -> None:
+    """An arrow that turns left, then straight on again."""
+    plate.ribbon(BLACK, 0.066, [(0.565, 0.80), (0.565, 0.655)])
+    plate.fill(BLACK, [(0.598, 0.672), (0.462, 0.628), (0.440, 0.552), (0.532, 0.588), (0.598, 0.625)])
+    plate.arrow(BLACK, 0.066, [(0.470, 0.640), (0.470, 0.415)], (0.105, 0.082, 0.0, 0.095))
+
+
+def bumps(plate: Plate, is_new: bool) -> None:
+    """Two humps."""
+    humps = path((0.27, 0.795), (0.27, 0.765), (0.325, 0.765), arc(0.41, 0.765, 0.078, 0.085, 190, 350),
+                 arc(0.59, 0.765, 0.078, 0.085, 190, 350), (0.675, 0.765), (0.73, 0.765), (0.73, 0.795))
+    plate.fill(BLACK, humps)
+
+
+def skidding_car(plate: Plate, is_new: bool) -> None:
+    """A car from behind, aslant, over two winding tracks."""
+    turn = math.radians(-14)
+    rotation = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+
+    def placed(points: Array) -> Array:
+        return points @ rotation + np.array([0.515, 0.53])
+
+    roof = np.array([[-0.058, -0.072], [0.058, -0.072], [0.085, -0.005], [-0.085, -0.005]])
+    plate.fill(BLACK, placed(roof), placed(roof * [0.72, 0.62] + [0.0, -0.012]))
+    plate.fill(BLACK, placed(box(-0.105, -0.010, 0.105, 0.052)))
+    for side in (-1, 1):
+        plate.fill(BLACK, placed(box(side * 0.075 - 0.02, 0.05, side * 0.075 + 0.02, 0.088)))
+        y = np.linspace(0.0, 1.0, 25)
+        x = side * 0.082 + 0.045 * np.sin(2 * math.pi * y * 1.0) - 0.02 * y
+        plate.pen(BLACK, 0.022, np.stack([0.51 + x, 0.635 + side * -0.015 + y * 0.165], axis=1))
+
+
+def narrowing(plate: Plate, is_new: bool) -> None:
+    """The right edge of the road moves in."""
+    plate.ribbon(BLACK, 0.046, [(0.435, 0.46), (0.435, 0.80)])
+    plate.ribbon(BLACK, 0.046, path((0.530, 0.46), (0.530, 0.555), (0.535, 0.575), (0.600, 0.665), (0.606, 0.685),
+                                    (0.606, 0.80)))
+
+
+def digging_man(plate: Plate, is_new: bool) -> None:
+    """A man with a shovel before a heap."""
+    plate.disc(BLACK, 0.515, 0.455, 0.033)
+    plate.pen(BLACK, 0.066, [(0.478, 0.515), (0.437, 0.620)])
+    plate.pen(BLACK, 0.040, [(0.430, 0.625), (0.395, 0.705), (0.345, 0.800)],
+              [(0.440, 0.625), (0.470, 0.705), (0.462, 0.800)])
+    plate.pen(BLACK, 0.030, [(0.490, 0.520), (0.535, 0.590), (0.505, 0.640)], [(0.455, 0.520), (0.405, 0.600)])
+    plate.pen(BLACK, 0.017, [(0.385, 0.580), (0.590, 0.715)])
+    plate.fill(BLACK, path((0.520, 0.812), (0.560, 0.755), (0.610, 0.700), (0.650, 0.725), (0.715, 0.812)))
+
+
+def traffic_light(plate: Plate, is_new: bool) -> None:
+    """Three coloured discs."""
+    for y, colour in ((0.475, RED), (0.610, AMBER), (0.745, GREEN)):
+        plate.disc(BLACK, 0.5, y, 0.062)
+        plate.disc(colour, 0.5, y, 0.054)
+
+
+def _figure(plate: Plate, x: float, foot: float, height: float, weight: float, *limbs: list[Point]) -> None:
+    """A person: a head over limbs whose points are given from the feet up, in shares of the height."""
+    place, scale = np.array([x, foot]), np.array([height, -height])
+    plate.disc(BLACK, x + limbs[0][0][0] * height, foot - 0.93 * height, 0.085 * height)
+    for number, limb in enumerate(limbs[1:]):
+        plate.pen(BLACK, height * weight * (1.8 if number == 0 else 1.0), place + np.array(limb) * scale)
+
+
+_WALKING: tuple[list[Point], ...] = (
+    [(0.02, 0.93)], [(0.02, 0.75), (0.01, 0.55)], [(0.00, 0.50), (-0.07, 0.27), (-0.19, 0.03)],
+    [(0.02, 0.50), (0.11, 0.28), (0.19, 0.03)], [(0.00, 0.79), (-0.13, 0.62), (-0.17, 0.45)],
+    [(0.04, 0.79), (0.15, 0.63), (0.21, 0.47)])
+_RUNNING: tuple[list[Point], ...] = (
+    [(-0.06, 0.93)], [(-0.02, 0.74), (0.03, 0.55)], [(0.01, 0.50), (-0.15, 0.36), (-0.17, 0.08)],
+    [(0.04, 0.50), (0.14, 0.30), (0.36, 0.22)], [(-0.03, 0.78), (-0.20, 0.66), (-0.30, 0.74)],
+    [(0.00, 0.78), (0.16, 0.66), (0.28, 0.74)])
+
+
+def pedestrian(plate: Plate, is_new: bool) -> None:
+    """Somebody who walks to the left; on a zebra crossing in the newer face."""
+    if not is_new:
+        _figure(plate, 0.5, 0.805, 0.43, 0.085, *_WALKING)
+        return
+    for left in (0.285, 0.375, 0.465, 0.555, 0.645):
+        plate.fill(BLACK, [(left, 0.81), (left + 0.05, 0.81), (left + 0.075, 0.735), (left + 0.035, 0.735)])
+    _figure(plate, 0.5, 0.765, 0.385, 0.085, *_WALKING)
+
+
+def children(plate: Plate, is_new: bool) -> None:
+    """A small and a larger child run to the left, hand in hand."""
+    _figure(plate, 0.405, 0.800, 0.235, 0.105, *_RUNNING)
+    _figure(plate, 0.545, 0.800, 0.325, 0.095, *_RUNNING)
+    plate.pen(BLACK, 0.026, [(0.458, 0.640), (0.470, 0.585)])
+    if is_new:
+        plate.fill(BLACK, [(0.405, 0.675), (0.44, 0.675), (0.452, 0.725), (0.392, 0.725)])  # a skirt
+
+
+def bicycle(plate: Plate, is_new: bool) -> None:
+    """A bicycle from the side; in the newer face it heads to the left."""
+    rear, front, crank, seat, bar = (0.385, 0.715), (0.615, 0.715), (0.475, 0.715), (0.445, 0.600), (0.575, 0.590)
+    lines = [[rear, crank, bar, seat, rear], [crank, (0.437, 0.575)], [front, bar, (0.565, 0.545), (0.60, 0.540)],
+             [(0.415, 0.573), (0.462, 0.573)], [crank, (0.498, 0.755)]]
+    for x, y in (rear, front):
+        ring = arc(x, y, 0.083, 0.083, 0, 360)
+        plate.pen(BLACK, 0.019, mirrored(ring) if is_new else ring)
+    plate.pen(BLACK, 0.021, *(mirrored(line) if is_new else np.array(line) for line in lines))
+
+
+def snowflake(plate: Plate, is_new: bool) -> None:
+    """Six branched arms."""
+    middle = np.array([0.5, 0.635])
+    for angle in np.radians(np.arange(30, 390, 60)):
+        along, across = np.array([math.cos(angle), math.sin(angle)]), np.array([-math.sin(angle), math.cos(angle)])
+        plate.pen(BLACK, 0.024, np.array([middle, middle + 0.150 * along]))
+        for reach, size in ((0.065, 0.036), (0.105, 0.036)):
+            fork = middle + reach * along
+            plate.pen(BLACK, 0.021, np.array([fork + size * (along + across), fork, fork + size * (along - across)]))
+
+
+def deer(plate: Plate, is_new: bool) -> None:
+    """A stag that leaps to the left."""
+    body = [(0.428, 0.520), (0.452, 0.492), (0.474, 0.490), (0.482, 0.535), (0.500, 0.585), (0.560, 0.622),
+            (0.612, 0.652), (0.632, 0.690), (0.645, 0.745), (0.662, 0.802), (0.645, 0.806), (0.618, 0.750),
+            (0.585, 0.715), (0.520, 0.690), (0.478, 0.672), (0.452, 0.630), (0.448, 0.545)]
+    plate.fill(BLACK, body)
+    plate.pen(BLACK, 0.022, [(0.470, 0.655), (0.412, 0.668), (0.392, 0.712)])
+    plate.pen(BLACK, 0.020, [(0.482, 0.665), (0.440, 0.705), (0.455, 0.745)])
+    plate.pen(BLACK, 0.018, [(0.600, 0.700), (0.600, 0.745), (0.625, 0.795)])
+    plate.pen(BLACK, 0.013, [(0.462, 0.492), (0.440, 0.455), (0.448, 0.420)], [(0.440, 0.455), (0.418, 0.440)],
+              [(0.468, 0.490), (0.490, 0.450), (0.480, 0.412)], [(0.490, 0.450), (0.515, 0.432)],
+              [(0.622, 0.655), (0.640, 0.645)])
+
+
+def straight_arrow(plate: Plate, is_new: bool) -> None:
+    """Up."""
+    plate.arrow(WHITE, 0.115, [(0.5, 0.84), (0.5, 0.15)], (0.195, 0.195, 0.115, 0.125))
+
+
+def turning_arrow(plate: Plate, is_new: bool, is_left: bool) -> None:
+    """Up, then to one side."""
+    line = path((0.315, 0.80), (0.315, 0.56), arc(0.475, 0.56, 0.16, 0.16, 180, 270, 17), (0.84, 0.40))
+    plate.arrow(WHITE, 0.115, mirrored(line) if is_left else line, (0.185, 0.185, 0.06, 0.15))
+
+
+def forking_arrow(plate: Plate, is_new: bool, is_left: bool) -> None:
+    """Up, or to one side."""
+    head = (0.15, 0.15, 0.085, 0.105)
+    up = path((0.385, 0.85), (0.385, 0.125))
+    aside = path((0.385, 0.80), (0.385, 0.72), arc(0.475, 0.72, 0.09, 0.105, 180, 270, 13), (0.865, 0.615))
+    for line in (up, aside):
+        plate.arrow(WHITE, 0.09, mirrored(line) if is_left else line, head)
+
+
+def passing_arrow(plate: Plate, is_new: bool, is_left: bool) -> None:
+    """Down, aslant to one side."""
+    line = np.array([(0.235, 0.235), (0.775, 0.775)])
+    plate.arrow(WHITE, 0.115, mirrored(line) if is_left else line, (0.20, 0.20, 0.115, 0.125))
+
+
+def circling_arrows(plate: Plate, is_new: bool) -> None:
+    """Three arrows run round counter-clockwise."""
+    radius, width = 0.285, 0.088
+    for start in (-40.0, 80.0, 200.0):
+        plate.ribbon(WHITE, width, arc(0.5, 0.5, radius, radius, start, start - 62))
+        angle = math.radians(start - 60)
+        out, ahead = np.array([math.cos(angle), math.sin(angle)]), np.array([math.sin(angle), -math.cos(angle)])
+        base = 0.5 + radius * out
+        tip = 0.5 + (radius - 0.028) * np.array([math.cos(angle - 0.60), math.sin(angle - 0.60)])
+        plate.fill(WHITE, np.array([tip, base + 0.105 * out - 0.035 * ahead, base + 0.03 * out + 0.012 * ahead,
+                                    base - 0.03 * out + 0.012 * ahead, base - 0.105 * out - 0.005 * ahead]))
+
+
+def car_from_behind(plate: Plate, x: float, base: float, width: float, colour: Colour) -> None:
+    """A car as the driver behind sees it, its wheels on `base`."""
+    def place(points: Array) -> Array:
+        return np.array([x, base]) + width * points
+
+    roof = np.array([[-0.34, -0.56], [0.34, -0.56], [0.46, -0.32], [-0.46, -0.32]])
+    window = np.array([[-0.28, -0.49], [0.28, -0.49], [0.36, -0.34], [-0.36, -0.34]])
+    plate.fill(colour, place(roof), place(window))
+    plate.fill(colour, place(path((-0.5, -0.34), (0.5, -0.34), (0.53, -0.26), (0.5, -0.10), (-0.5, -0.10),
+                                  (-0.53, -0.26))))
+    for side in (-1, 1):
+        plate.fill(colour, place(box(side * 0.38 - 0.08, -0.11, side * 0.38 + 0.08, 0.0)))
+
+
+def lorry_from_behind(plate: Plate, x: float, base: float, width: float, colour: Colour) -> None:
+    """A lorry as the driver behind sees it."""
+    plate.fill(colour, box(x - width / 2, base - 1.10 * width, x + width / 2, base - 0.20 * width))
+    plate.fill(colour, box(x - 0.44 * width, base - 0.21 * width, x + 0.44 * width, base - 0.13 * width))
+    for side in (-1, 1):
+        wheel = x + side * 0.33 * width
+        plate.fill(colour, box(wheel - 0.09 * width, base - 0.14 * width, wheel + 0.09 * width, base))
+
+
+def lorry(plate: Plate, is_new: bool) -> None:
+    """A lorry from the side, heading left."""
+    plate.fill(BLACK, box(0.415, 0.355, 0.780, 0.570))
+    plate.fill(BLACK, [(0.215, 0.620), (0.215, 0.525), (0.250, 0.440), (0.385, 0.440), (0.385, 0.620)],
+               [(0.243, 0.522), (0.268, 0.466), (0.325, 0.466), (0.325, 0.522)])
+    plate.fill(BLACK, box(0.215, 0.590, 0.780, 0.632))
+    for x in (0.315, 0.668):
+        plate.disc(WHITE, x, 0.640, 0.056)
+        plate.disc(BLACK, x, 0.640, 0.045)
+        plate.disc(WHITE, x, 0.640, 0.016)

@@ -1,0 +1,462 @@
+"""Where signs stand: for each kind a rule that finds all places of a network where it would be true, and the posts.
+
+A warning stands 30 to 150 m before its reason, farther on faster roads; what binds stands where it begins to. Rules see
+lanes, lines, junctions, pieces and crossings of the network and nothing else; `place` draws which places are used.
+Nothing here knows how a sign looks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from envs.geometry import Array, interpolate, is_inside, wrap_angle
+from envs.roads.network import SHOULDER_M, Command, Control, Lane, Marking, RoadNetwork
+from envs.state import SignPosts
+
+KMH = 1 / 3.6
+BESIDE_ROAD_M = 0.75  # from the paved edge to the post
+CENTRE_HEIGHT_M = 2.2  # of a face above the ground, as in towns (VwV-StVO: lower edge at 2 m over footways)
+STACK_GAP_M = 0.04  # between two faces on a post
+LIMIT_STATION_M = 10.0  # of what begins with a lane, after its start
+LINE_SETBACK_M = 0.25  # of a stop or yield sign before its line
+YAW_SPREAD_RAD = math.radians(5.0)  # signs never stand exactly square to the road
+APART_M = 9.0  # between two posts beside a lane: one must not hide the other
+STEP_M = 4.0  # by which a post moves on where there is no room
+CLEAR_M = 0.45  # of the paved edge, where a road widens
+NEAREST_WARNING_M, FARTHEST_WARNING_M = 30.0, 150.0
+COMFORTABLE_MPS2 = 2.0  # lateral acceleration: a curve that asks for more at the limit is dangerous
+LEAST_TURN_RAD = math.radians(25.0)  # of a curve worth a sign
+JOINED_M = 12.0  # two arcs of one curve have less between them
+LEAFY_SHARE, LEAVES = 0.05, (0.25, 0.55)  # of signs; share of a face that leaves hide
+DOUBLE_M = 45.0  # two curves of a double curve have less between them
+
+
+@dataclass(frozen=True)
+class Site:
+    """A true place: beside a lane, best at `station_m`, and still true from `first_m` to `last_m` (None: only there).
+
+    `is_reversed`: the face looks the other way, at who would come along the lane against its direction.
+    """
+
+    lane: int
+    station_m: float
+    first_m: float | None = None
+    last_m: float | None = None
+    is_reversed: bool = False
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A stretch of a lane that bends one way; positive to the left."""
+
+    start_m: float
+    end_m: float
+    turn_rad: float
+    radius_m: float
+
+
+class Streets:
+    """What rules ask of a network, found once."""
+
+    def __init__(self, network: RoadNetwork) -> None:
+        self.network = network
+        self.lanes = network.lanes
+
+    @cached_property
+    def outer(self) -> tuple[Lane, ...]:
+        """The rightmost lane of every road and direction: signs stand beside these."""
+        return tuple(lane for lane in self.lanes if lane.junction is None and lane.right_neighbour is None)
+
+    @cached_property
+    def before(self) -> dict[int, list[int]]:
+        """The roads' lanes from which one comes to a lane, and whether straight on: by lane."""
+        found: dict[int, list[int]] = {lane.id: [] for lane in self.lanes}
+        for lane in self.lanes:
+            for after in lane.successors:
+                found[after].append(lane.id)
+        return found
+
+    def roads_before(self, lane: Lane, straight_only: bool = False) -> list[Lane]:
+        """The lanes outside junctions that lead to a lane, directly or over a junction's turn lane."""
+        found = []
+        for number in self.before[lane.id]:
+            into = self.lanes[number]
+            if into.junction is None:
+                found.append(into)
+            elif not straight_only or into.turn == Command.STRAIGHT:
+                found += [self.lanes[k] for k in self.before[number] if self.lanes[k].junction is None]
+        return found
+
+    def abreast(self, lane: Lane) -> Iterator[Lane]:
+        """A rightmost lane and those on its left that run the same way."""
+        here: int | None = lane.id
+        while here is not None:
+            yield self.lanes[here]
+            here = self.lanes[here].left_neighbour
+
+    def ways_on(self, lane: Lane) -> set[Command]:
+        """What drivers can do where a road's lanes end: empty where the road just goes on."""
+        after = [self.lanes[k] for beside in self.abreast(lane) for k in beside.successors]
+        return {way.turn for way in after} if after and all(way.junction is not None for way in after) else set()
+
+    def junction_after(self, lane: Lane) -> int | None:
+        """The junction at a lane's end."""
+        return next((self.lanes[k].junction for k in lane.successors), None)
+
+    def gives_priority(self, lane: Lane) -> bool:
+        """Whether a lane ends at a junction where others have a line and it has none."""
+        number = self.junction_after(lane)
+        return (number is not None and lane.control == Control.NONE and any(
+            self.lanes[k].control != Control.NONE for k in self.network.junctions[number].incoming))
+
+    @cached_property
+    def pieces_of_junctions(self) -> dict[int, str]:
+        """Which row of PIECES each junction is."""
+        return {surface.junction: surface.piece for surface in self.network.surfaces if surface.junction is not None}
+
+    @cached_property
+    def curves(self) -> dict[int, tuple[Curve, ...]]:
+        """The dangerous curves of each rightmost lane, at its limit."""
+        return {lane.id: _curves(lane) for lane in self.outer}
+
+    def stretches(self, piece: str) -> Iterator[tuple[Lane, float, float]]:
+        """Where rightmost lanes run over road surfaces made by a piece: lane, first and last station [m]."""
+        for surface in self.network.surfaces:
+            if surface.piece != piece or surface.junction is not None:
+                continue
+            low, high = surface.outline_m.min(axis=0), surface.outline_m.max(axis=0)
+            for lane in self.outer:
+                near = np.flatnonzero(((lane.centre_m >= low) & (lane.centre_m <= high)).all(axis=1))
+                inside = [k for k in near if is_inside(surface.outline_m, *lane.centre_m[k])]
+                if len(inside) > 1:
+                    yield lane, float(lane.station_m[inside[0]]), float(lane.station_m[inside[-1]])
+
+
+Rule = Callable[[Streets], Iterator[Site]]
+
+
+def _curves(lane: Lane) -> tuple[Curve, ...]:
+    """Runs of one sign of curvature, tighter than comfort at the limit allows."""
+    length = np.diff(lane.station_m)
+    along = lane.centre_m[1:] - lane.centre_m[:-1]
+    heading = np.unwrap(np.arctan2(along[:, 1], along[:, 0]))
+    turn = np.diff(heading)
+    curvature = turn / np.maximum((length[1:] + length[:-1]) / 2, 0.2)
+    tight = np.where(np.abs(curvature) > COMFORTABLE_MPS2 / lane.speed_limit_mps ** 2, np.sign(curvature), 0.0)
+    edge = np.flatnonzero(np.diff(tight, prepend=0.0, append=0.0))
+    runs: list[Curve] = []
+    for first, last in itertools.pairwise(edge.tolist()):
+        if tight[first] == 0.0:
+            continue
+        start, end = float(lane.station_m[first + 1]), float(lane.station_m[last])
+        angle, radius = float(turn[first:last].sum()), 1 / float(np.abs(curvature[first:last]).max())
+        if runs and runs[-1].turn_rad * angle > 0 and start - runs[-1].end_m < JOINED_M:
+            known = runs.pop()
+            start, angle, radius = known.start_m, angle + known.turn_rad, min(radius, known.radius_m)
+        runs.append(Curve(start, end, angle, radius))
+    return tuple(run for run in runs if abs(run.turn_rad) > LEAST_TURN_RAD)
+
+
+def warning_distance_m(speed_mps: float) -> float:
+    """How far before its reason a warning stands: 30 m in slow streets, 150 m on fast roads (VwV-StVO, section 40)."""
+    return float(np.clip(NEAREST_WARNING_M + 1.2 * (speed_mps / KMH - 30.0), NEAREST_WARNING_M, FARTHEST_WARNING_M))
+
+
+def _ahead(lane: Lane, reason_m: float) -> Iterator[Site]:
+    """The place of a warning before a reason on the same lane, if it leaves room for one."""
+    last = reason_m - NEAREST_WARNING_M
+    if last >= LIMIT_STATION_M:
+        best = max(LIMIT_STATION_M, reason_m - warning_distance_m(lane.speed_limit_mps))
+        yield Site(lane.id, best, max(LIMIT_STATION_M, reason_m - FARTHEST_WARNING_M), last)
+
+
+def _at_start(lane: Lane) -> Iterator[Site]:
+    """Where a driver who came through a junction reads what is in force; short lanes have no room."""
+    if lane.length_m >= 2 * LIMIT_STATION_M:
+        yield Site(lane.id, LIMIT_STATION_M)
+
+
+def _kmh(lane: Lane) -> int:
+    return round(lane.speed_limit_mps / KMH)
+
+
+def nowhere(streets: Streets) -> Iterator[Site]:
+    """No network has a true place for it yet."""
+    yield from ()
+
+
+def limit(kmh: int, streets: Streets) -> Iterator[Site]:
+    """After the start of every road with that limit, unless the same road just goes on."""
+    for lane in streets.outer:
+        direct = [streets.lanes[k] for k in streets.before[lane.id]]
+        goes_on = direct and all(way.junction is None and _kmh(way) == kmh for way in direct)
+        if _kmh(lane) == kmh and not goes_on:
+            yield from _at_start(lane)
+
+
+def end_of_limit(kmh: int, streets: Streets) -> Iterator[Site]:
+    """Where a road with a higher limit goes straight on from one with that limit."""
+    for lane in streets.outer:
+        if _kmh(lane) > kmh and any(_kmh(road) == kmh for road in streets.roads_before(lane, straight_only=True)):
+            yield from _at_start(lane)
+
+
+def no_limit(streets: Streets) -> Iterator[Site]:
+    """After the start of roads faster than any limit sign says: the recommended 130 km/h."""
+    for lane in streets.outer:
+        if _kmh(lane) >= 130:
+            yield from _at_start(lane)
+
+
+def _has_solid_line(lane: Lane) -> bool:
+    return lane.opposite is not None and lane.left_neighbour is None and lane.left == Marking.SOLID
+
+
+def solid_line(streets: Streets) -> Iterator[Site]:
+    """Roads with one lane each way that must not be crossed all along."""
+    for lane in streets.outer:
+        if _has_solid_line(lane):
+            yield from _at_start(lane)
+
+
+def end_of_solid_line(streets: Streets) -> Iterator[Site]:
+    """Where one may overtake again, straight on from such a road."""
+    for lane in streets.outer:
+        if not _has_solid_line(lane) and any(map(_has_solid_line, streets.roads_before(lane, straight_only=True))):
+            yield from _at_start(lane)
+
+
+def _is_fast(lane: Lane) -> bool:
+    return _kmh(lane) >= 100
+
+
+def fast_road(streets: Streets) -> Iterator[Site]:
+    """Roads of 100 km/h and more."""
+    for lane in streets.outer:
+        if _is_fast(lane):
+            yield from _at_start(lane)
+
+
+def end_of_fast_road(streets: Streets) -> Iterator[Site]:
+    """Straight on from such a road, where it is slower."""
+    for lane in streets.outer:
+        if not _is_fast(lane) and any(map(_is_fast, streets.roads_before(lane, straight_only=True))):
+            yield from _at_start(lane)
+
+
+def quiet_road(streets: Streets) -> Iterator[Site]:
+    """Streets of 30 km/h."""
+    for lane in streets.outer:
+        if _kmh(lane) <= 30:
+            yield from _at_start(lane)
+
+
+def priority_ahead(streets: Streets) -> Iterator[Site]:
+    """Before junctions with priority, on quiet streets and in the country."""
+    for lane in streets.outer:
+        if streets.gives_priority(lane) and not 50 <= _kmh(lane) <= 70:
+            yield from _ahead(lane, lane.length_m)
+
+
+def priority_road(streets: Streets) -> Iterator[Site]:
+    """At junctions with priority, on the main streets of a town."""
+    for lane in streets.outer:
+        if streets.gives_priority(lane) and 50 <= _kmh(lane) <= 70 and lane.length_m >= 40.0:
+            yield Site(lane.id, lane.length_m - 10.0, lane.length_m - 25.0, lane.length_m - 6.0)
+
+
+def line(control: Control, streets: Streets) -> Iterator[Site]:
+    """At every such line, also beside lights, which may be off."""
+    for lane in streets.outer:
+        if lane.control == control:
+            yield Site(lane.id, lane.length_m - LINE_SETBACK_M)
+
+
+def roundabout(streets: Streets) -> Iterator[Site]:
+    """With the yield sign at each entry."""
+    for lane in streets.outer:
+        if lane.control == Control.YIELD and streets.pieces_of_junctions.get(
+                streets.junction_after(lane) or 0) == "roundabout":
+            yield Site(lane.id, lane.length_m - LINE_SETBACK_M)
+
+
+def one_way_end(streets: Streets) -> Iterator[Site]:
+    """Where one-way roads end: who stands there must not drive in."""
+    for lane in streets.outer:
+        if lane.junction is None and all(beside.opposite is None for beside in streets.abreast(lane)) and \
+                lane.length_m >= 2 * LIMIT_STATION_M:
+            yield Site(lane.id, lane.length_m - LIMIT_STATION_M, is_reversed=True)
+
+
+def only_turns(turns: tuple[Command, ...], streets: Streets) -> Iterator[Site]:
+    """Before junctions where drivers can do this and nothing else."""
+    for lane in streets.outer:
+        if streets.ways_on(lane) == set(turns) and lane.length_m >= 50.0:
+            yield Site(lane.id, lane.length_m - 16.0, lane.length_m - 34.0, lane.length_m - 12.0)
+
+
+def _is_single(curves: Sequence[Curve], number: int) -> bool:
+    """Whether a curve is not the first or second of a double curve that has a sign of its own (first to the left)."""
+    return not any(number in (k, k + 1) for k in range(len(curves) - 1) if _is_double(curves[k], curves[k + 1]))
+
+
+def _is_double(first: Curve, second: Curve) -> bool:
+    return first.turn_rad > 0 > second.turn_rad and second.start_m - first.end_m < DOUBLE_M
+
+
+def curve(is_left: bool, streets: Streets) -> Iterator[Site]:
+    """Before each dangerous curve to that side, double curves left out."""
+    for number, curves in streets.curves.items():
+        for k, here in enumerate(curves):
+            if (here.turn_rad > 0) == is_left and _is_single(curves, k):
+                yield from _ahead(streets.lanes[number], here.start_m)
+
+
+def double_curve(streets: Streets) -> Iterator[Site]:
+    """Before a curve to the left that is followed by one to the right."""
+    for number, curves in streets.curves.items():
+        for first, second in itertools.pairwise(curves):
+            if _is_double(first, second):
+                yield from _ahead(streets.lanes[number], first.start_m)
+
+
+def fast_curve(streets: Streets) -> Iterator[Site]:
+    """Before curves of roads where one drives 70 km/h or more: the wet grips less than the curve asks."""
+    for number, curves in streets.curves.items():
+        lane = streets.lanes[number]
+        if curves and _kmh(lane) >= 70:
+            yield from _ahead(lane, curves[0].start_m)
+
+
+def hidden_line(streets: Streets) -> Iterator[Site]:
+    """Before a curve behind which one must give way."""
+    for number, curves in streets.curves.items():
+        lane = streets.lanes[number]
+        if lane.control != Control.NONE and curves and lane.length_m - curves[-1].end_m < 60.0:
+            yield from _ahead(lane, curves[-1].start_m)
+
+
+def before_piece(piece: str, streets: Streets) -> Iterator[Site]:
+    """Before a piece of road."""
+    for lane, first_m, _ in streets.stretches(piece):
+        yield from _ahead(lane, first_m)
+
+
+def before_lights(streets: Streets) -> Iterator[Site]:
+    """Before traffic lights."""
+    for lane in streets.outer:
+        if lane.signal is not None:
+            yield from _ahead(lane, lane.length_m)
+
+
+def before_crossing(streets: Streets) -> Iterator[Site]:
+    """Before places where people cross."""
+    outer = {lane.id for lane in streets.outer}
+    for crossing in streets.network.crossings:
+        for number, station in zip(crossing.lanes, crossing.stations_m, strict=True):
+            if number in outer:
+                yield from _ahead(streets.lanes[number], station)
+
+
+def rough_road(streets: Streets) -> Iterator[Site]:
+    """Slow streets, whose surface is patched."""
+    for lane in streets.outer:
+        if _kmh(lane) <= 50:
+            yield from _ahead(lane, lane.length_m / 2)
+
+
+def homes(streets: Streets) -> Iterator[Site]:
+    """Streets between houses."""
+    for lane in streets.outer:
+        if _kmh(lane) <= 30:
+            yield from _ahead(lane, lane.length_m / 2)
+
+
+def town_junction(streets: Streets) -> Iterator[Site]:
+    """Before junctions of town streets."""
+    for lane in streets.outer:
+        if 50 <= _kmh(lane) <= 60 and streets.junction_after(lane) is not None:
+            yield from _ahead(lane, lane.length_m)
+
+
+def open_country(streets: Streets) -> Iterator[Site]:
+    """Roads through fields and woods."""
+    for lane in streets.outer:
+        if _kmh(lane) >= 70 and lane.length_m >= 120.0:
+            yield Site(lane.id, 0.35 * lane.length_m, 20.0, 0.7 * lane.length_m)
+
+
+@dataclass
+class _Post:
+    """Signs on one post."""
+
+    lane: int
+    station_m: float
+    is_reversed: bool
+    signs: list[int]
+
+
+MOST_ON_A_POST = 3
+
+
+def _stand(streets: Streets, chosen: list[tuple[int, Site]]) -> list[_Post]:
+    """Posts for the chosen sites: those with one true place share it, others move along until there is room."""
+    posts: dict[int, list[_Post]] = {}
+    fixed = [(sign, site) for sign, site in chosen if site.first_m is None]
+    for sign, site in fixed + [(sign, site) for sign, site in chosen if site.first_m is not None]:
+        beside = posts.setdefault(site.lane, [])
+        at = site.station_m
+        shared = next((post for post in beside if abs(post.station_m - at) < 0.01 and site.first_m is None
+                       and post.is_reversed == site.is_reversed and len(post.signs) < MOST_ON_A_POST), None)
+        if shared is not None:
+            shared.signs.append(sign)
+            continue
+        low, high = (at, at) if site.first_m is None or site.last_m is None else (site.first_m, site.last_m)
+        tries = [at] + [at + way * k * STEP_M for k in range(1, 30) for way in (1, -1)
+                        if low <= at + way * k * STEP_M <= high]
+        free = next((s for s in tries if site.first_m is None
+                     or all(abs(post.station_m - s) >= APART_M for post in beside)), None)
+        if free is not None:
+            beside.append(_Post(site.lane, free, site.is_reversed, [sign]))
+    return [post for lane in sorted(posts) for post in sorted(posts[lane], key=lambda post: post.station_m)]
+
+
+def _foot(lane: Lane, post: _Post) -> tuple[Array, float]:
+    """Where a post would stand to the right of its lane, and the lane's heading there."""
+    heading = float(np.interp(post.station_m, lane.station_m, np.unwrap(lane.heading_rad)))
+    foot = interpolate(lane.centre_m, lane.station_m, np.array([post.station_m]))[0]
+    right = np.array([math.sin(heading), -math.cos(heading)])
+    return foot + (lane.width_m / 2 + SHOULDER_M + BESIDE_ROAD_M) * right, heading
+
+
+def place(network: RoadNetwork, rows: Sequence[tuple[Rule, float, float]], num_looks: int,
+          rng: np.random.Generator) -> SignPosts:
+    """Posts and signs: of each row (rule, share of its places, size [m]) those drawn, in order of lanes and stations.
+
+    On a shared post the first row hangs on top.
+    """
+    streets = Streets(network)
+    chosen = [(sign, site) for sign, (rule, share, _) in enumerate(rows) for site in rule(streets)
+              if share >= 1.0 or rng.random() < share]
+    table: list[tuple[int, float, float, float, float, int, float]] = []
+    for post in _stand(streets, chosen):
+        (x, y), heading = _foot(network.lanes[post.lane], post)
+        yaw = wrap_angle(heading + (0.0 if post.is_reversed else math.pi) + rng.uniform(-YAW_SPREAD_RAD,
+                                                                                       YAW_SPREAD_RAD))
+        height, below = CENTRE_HEIGHT_M + rng.uniform(-0.1, 0.2), 0.0
+        for sign in sorted(post.signs, reverse=True):
+            size = rows[sign][2]
+            height += (below + size) / 2 + STACK_GAP_M if below else 0.0
+            below = size
+            table.append((sign, float(x), float(y), float(yaw), height, post.lane, post.station_m))
+    look = rng.integers(num_looks, size=len(table))
+    leaves = np.where(rng.random(len(table)) < LEAFY_SHARE, rng.uniform(*LEAVES, len(table)), 0.0)
+    column = np.array(table, float).reshape(-1, 7)
+    return SignPosts(sign=column[:, 0].astype(int), pose=column[:, 1:4].copy(), centre_height_m=column[:, 4].copy(),
+                     lane=column[:, 5].astype(int), station_m=column[:, 6].copy(), look=look, leaves=leaves)
