@@ -15,6 +15,7 @@ import numpy as np
 
 from envs import pictograms, sites
 from envs.faces import (
+    Make,
     Painter,
     end_of_limit,
     limit,
@@ -142,16 +143,21 @@ def face(sign_index: int, size_px: int = 128, wear: Wear | None = None) -> Array
 
 
 def _painted(sign_index: int, size_px: int, wear: Wear) -> Array:
-    plate, sign = Plate(size_px), SIGNS[sign_index]
-    sign.painter(plate, wear.make)
-    _, shrink = leaning(sign.outline, wear.roll_rad)
-    plate.image = leaned(plate.image, wear.roll_rad, shrink)
-    picture = worn(plate.finish(), wear)
+    paint = _kept_paint if size_px <= KEPT_PX else _paint
+    _, shrink = leaning(SIGNS[sign_index].outline, wear.roll_rad)
+    picture = worn(leaned(paint(sign_index, size_px, wear.make), wear.roll_rad, shrink), wear)
     picture.setflags(write=False)
     return picture
 
 
+def _paint(sign_index: int, size_px: int, make: Make) -> Array:
+    plate = Plate(size_px)
+    SIGNS[sign_index].painter(plate, make)
+    return plate.finish()
+
+
 _kept_face = lru_cache(maxsize=512)(_painted)  # at 128 px: 25 MB when full
+_kept_paint = lru_cache(maxsize=256)(_paint)
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from envs.geometry import Array, interpolate, is_inside, wrap_angle
+from envs.geometry import Array, is_inside, wrap_angle
 from envs.roads.network import SHOULDER_M, Command, Control, Lane, Marking, RoadNetwork
 from envs.state import SignPosts
 
@@ -143,10 +143,9 @@ Rule = Callable[[Streets], Iterator[Site]]
 
 def _curves(lane: Lane) -> tuple[Curve, ...]:
     """Runs of one sign of curvature, tighter than comfort at the limit allows."""
-    length = np.diff(lane.station_m)
+    length = lane.station_m[1:] - lane.station_m[:-1]
     along = lane.centre_m[1:] - lane.centre_m[:-1]
-    heading = np.unwrap(np.arctan2(along[:, 1], along[:, 0]))
-    turn = np.diff(heading)
+    turn = np.arctan2(along[:-1, 0] * along[1:, 1] - along[:-1, 1] * along[1:, 0], (along[:-1] * along[1:]).sum(axis=1))
     curvature = turn / np.maximum((length[1:] + length[:-1]) / 2, 0.2)
     tight = np.where(np.abs(curvature) > COMFORTABLE_MPS2 / lane.speed_limit_mps ** 2, np.sign(curvature), 0.0)
     edge = np.flatnonzero(np.diff(tight, prepend=0.0, append=0.0))
@@ -418,8 +417,8 @@ def _stand(streets: Streets, chosen: list[tuple[int, Site]]) -> list[_Post]:
             shared.signs.append(sign)
             continue
         low, high = (at, at) if site.first_m is None or site.last_m is None else (site.first_m, site.last_m)
-        tries = [at] + [at + way * k * STEP_M for k in range(1, 30) for way in (1, -1)
-                        if low <= at + way * k * STEP_M <= high]
+        tries = itertools.chain([at], (at + way * k * STEP_M for k in range(1, 30) for way in (1, -1)
+                                       if low <= at + way * k * STEP_M <= high))
         free = next((s for s in tries if site.first_m is None
                      or all(abs(post.station_m - s) >= APART_M for post in beside)), None)
         if free is not None:
@@ -429,10 +428,13 @@ def _stand(streets: Streets, chosen: list[tuple[int, Site]]) -> list[_Post]:
 
 def _foot(lane: Lane, post: _Post) -> tuple[Array, float]:
     """Where a post would stand to the right of its lane, and the lane's heading there."""
-    heading = float(np.interp(post.station_m, lane.station_m, np.unwrap(lane.heading_rad)))
-    foot = interpolate(lane.centre_m, lane.station_m, np.array([post.station_m]))[0]
+    k = min(max(int(lane.station_m.searchsorted(post.station_m)), 1), len(lane.station_m) - 1)
+    share = (post.station_m - lane.station_m[k - 1]) / (lane.station_m[k] - lane.station_m[k - 1])
+    before, after = lane.heading_rad[k - 1:k + 1]
+    heading = float(before + share * wrap_angle(after - before))
+    on_lane = lane.centre_m[k - 1] + share * (lane.centre_m[k] - lane.centre_m[k - 1])
     right = np.array([math.sin(heading), -math.cos(heading)])
-    return foot + (lane.width_m / 2 + SHOULDER_M + BESIDE_ROAD_M) * right, heading
+    return on_lane + (lane.width_m / 2 + SHOULDER_M + BESIDE_ROAD_M) * right, heading
 
 
 def place(network: RoadNetwork, rows: Sequence[tuple[Rule, float, float]], num_looks: int,

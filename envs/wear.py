@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from envs.faces import NUMERALS, Make
+from envs.faces import Make
 from envs.geometry import Array
+from envs.plate import Colour
 
-BLEACHED = np.array([222.0, 208.0, 196.0])  # what colour fades to in the sun
-DUST = np.array([104.0, 92.0, 72.0])
+BLEACHED = (222, 208, 196)  # what colour fades to in the sun
+DUST = (104, 92, 72)
 # What is drawn for a look: (low, high) of a uniform distribution; stickers and scratches are counts.
 _RANGES = {"fading": (0.0, 0.75), "dirt": (0.0, 0.7), "roll_deg": (-6.0, 6.0)}
 _STICKERS, _SCRATCHES = (0, 0, 0, 1, 2), (0, 0, 1, 3)
+_MAKES = (Make(0, False), Make(1, True), Make(2, False))
 STRAIGHT_SHARE = 0.5  # of looks that do not lean
 
 
@@ -43,7 +45,7 @@ class Wear:
     def draw(rng: np.random.Generator) -> Wear:
         """One of the looks met in a street."""
         leans = rng.random() > STRAIGHT_SHARE
-        return Wear(make=Make(int(rng.integers(len(NUMERALS))), bool(rng.random() < 0.5)),
+        return Wear(make=_MAKES[rng.integers(len(_MAKES))],
                     fading=float(rng.uniform(*_RANGES["fading"])) ** 1.5, dirt=float(rng.uniform(*_RANGES["dirt"])),
                     stickers=int(rng.choice(_STICKERS)), scratches=int(rng.choice(_SCRATCHES)),
                     roll_rad=math.radians(rng.uniform(*_RANGES["roll_deg"])) if leans else 0.0,
@@ -64,27 +66,35 @@ def leaned(picture: Array, roll_rad: float, shrink: float) -> Array:
         return picture
     side = picture.shape[0]
     turn = cv2.getRotationMatrix2D((side / 2 - 0.5, side / 2 - 0.5), -math.degrees(roll_rad), 1 / shrink)
-    return cv2.warpAffine(picture, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(picture, turn, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def worn(picture: Array, wear: Wear) -> Array:
     """A clean picture uint8 (S, S, 3) with its wear, but for the lean."""
     if not (wear.fading or wear.dirt or wear.stickers or wear.scratches):
         return picture
-    rng, shown = np.random.default_rng(wear.seed), picture.astype(np.float32)
-    if wear.fading:
-        chroma = (shown.max(axis=2) - shown.min(axis=2)) / 255.0
-        shown += (wear.fading * (0.15 + 0.65 * chroma))[..., None] * (BLEACHED.astype(np.float32) - shown)
-    side = picture.shape[0]
+    rng, side = np.random.default_rng(wear.seed), picture.shape[0]
     dirt = _dirt(side, rng)
+    shown = picture.astype(np.float32)
+    if wear.fading:
+        red, green, blue = cv2.split(shown)
+        chroma = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
+        _blend(shown, wear.fading * (0.15 + 0.65 / 255 * chroma), BLEACHED)
     if wear.dirt:
-        shown += (np.float32(0.75 * wear.dirt) * dirt)[..., None] * (DUST.astype(np.float32) - shown)
-    shown = np.ascontiguousarray(np.clip(shown + 0.5, 0, 255).astype(np.uint8))
+        _blend(shown, 0.75 * wear.dirt * dirt, DUST)
+    result = cv2.convertScaleAbs(shown)
     for _ in range(wear.scratches):
-        _scratch(shown, rng)
+        _scratch(result, rng)
     for _ in range(wear.stickers):
-        _sticker(shown, rng)
-    return shown
+        _sticker(result, rng)
+    return result
+
+
+def _blend(picture: Array, share: Array, colour: Colour) -> None:
+    """Move a float32 picture (S, S, 3), in place, towards a colour by a share (S, S) float32."""
+    for channel, value in enumerate(colour):
+        part = picture[..., channel]
+        part += share * (np.float32(value) - part)
 
 
 def _dirt(side: int, rng: np.random.Generator) -> Array:
