@@ -18,6 +18,7 @@ from envs.geometry import Array, box_corners, headings, interpolate, keep_apart,
 from envs.lights import phases
 from envs.pedestrians import Walkers
 from envs.physics import Physics, Solids
+from envs.road_users import CAR_COLOURS, CAR_SIZES_M, COAT_COLOURS
 from envs.roads.network import SHOULDER_M, Lane, RoadNetwork, Route, random_route
 from envs.roads.procedural import build_town
 from envs.state import ActionError, ActorKind, Actors, Contact, Control, PropKind, Town, WorldState
@@ -36,12 +37,7 @@ PARKED_POST_GAP_M = 15.0  # from a sign post, whose face a van would hide, or an
 PARKED_SPACING_M = 7.0  # between two parked cars' centres
 PARKED_TRIES = 4  # places drawn for each parked car wanted
 
-# length, width, height [m] of usual European cars: small, compact, saloon, off-roader, van
-CAR_SIZES_M = np.array([[3.7, 1.65, 1.49], [4.3, 1.79, 1.46], [4.7, 1.83, 1.44], [4.5, 1.86, 1.68], [5.1, 1.93, 1.97]])
-CAR_COLOURS = np.array([[40, 40, 44], [120, 124, 128], [200, 202, 204], [238, 238, 236], [150, 28, 30], [34, 62, 122],
-                        [60, 92, 74], [176, 160, 130]], np.uint8)
 PEDESTRIAN_SIZE_M = (0.45, 0.6, 1.75)
-COAT_COLOURS = np.array([[170, 60, 50], [46, 70, 120], [70, 70, 74], [206, 170, 70]], np.uint8)
 
 
 class World:

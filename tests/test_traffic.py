@@ -1,0 +1,166 @@
+"""Traffic as driving stories: following, lights, right of way, and hours on the road without a scratch."""
+
+import hashlib
+import math
+
+import numpy as np
+import pytest
+
+from envs.drivers.following import CUR, PATH
+from envs.geometry import box_corners, boxes_overlap
+from envs.roads.network import Junction, Lane, Marking, RoadNetwork, Surface, random_route, route_over
+from envs.roads.procedural import build_town
+from envs.state import EGO_SHAPE, ActorKind, Actors, Props, SignPosts, Town, VehicleState
+from envs.traffic import Traffic, draw_paths
+
+NOBODY, STILL, DARK = np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0, np.int64)
+AWAY = VehicleState(1e5, 1e5, 0.0)
+DT_S = 0.1
+
+
+def town_of(network: RoadNetwork) -> Town:
+    nothing = np.zeros(0, int)
+    return Town(0, network, SignPosts(nothing, np.zeros((0, 3)), np.zeros(0), nothing, np.zeros(0)),
+                Props(nothing, np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), np.uint8)))
+
+
+def lane(number: int, points: list[tuple[float, float]], successors: tuple[int, ...] = (), **more: object) -> Lane:
+    """A straight lane between two points."""
+    (ax, ay), (bx, by) = points
+    share = np.linspace(0.0, 1.0, 1 + math.ceil(math.hypot(bx - ax, by - ay) / 1.5))[:, None]
+    values: dict = {"width_m": 3.5, "speed_limit_mps": 50 / 3.6, "left": Marking.DASHED, "right": Marking.SOLID,
+                    "surface": 0, **more}
+    return Lane(id=number, centre_m=np.array([[ax, ay]]) + share * np.array([[bx - ax, by - ay]]),
+                successors=successors, **values)
+
+
+def road(lanes: tuple[Lane, ...], junctions: tuple[Junction, ...] = ()) -> RoadNetwork:
+    outline = np.array([[0.0, -9.0], [3000.0, -9.0], [3000.0, 9.0], [0.0, 9.0]])
+    return RoadNetwork(lanes, junctions, (Surface("straight", outline, None),))
+
+
+LONG_ROAD = town_of(road((lane(0, [(0, 0), (3000, 0)]),)))
+
+
+def cars(town: Town, *rows: tuple[int, float, float], kind: int = 0) -> Traffic:
+    """Users of one kind as (lane, station of the bumper, speed), all drivers alike."""
+    network = town.network
+    traffic = Traffic(town, route_over(network, (0,)), len(rows), 0, np.array([[1e6, 1e6, 1.0]]),
+                      np.random.default_rng(1))
+    assert len(traffic.actors.id) == len(rows)
+    users = traffic._users
+    for row, (where, station, speed) in enumerate(rows):
+        user = users[row]
+        user["path"], user["kind"], user["hold"], user["entry"] = -1, kind, CUR, PATH
+        user["path"][CUR], user["s"], user["v"], user["a"], user["d"], user["still_s"] = where, station, speed, 0, 0, 0
+        user["length_m"], user["width_m"], user["wheelbase_m"], user["nose_m"] = 4.5, 1.8, 2.6, 0.9
+        user["limit_share"], user["top_mps"], user["headway_s"], user["gap_m"] = 1.0, 60.0, 1.2, 2.0
+        user["accel"], user["brake"], user["least_radius_m"] = 1.3, 1.7, 0.0
+    draw_paths(traffic._map, users)
+    return traffic
+
+
+def drive(traffic: Traffic, seconds: float, ego: VehicleState = AWAY, signals: np.ndarray = DARK,
+          people: np.ndarray = NOBODY) -> list[Actors]:
+    """What is seen after each step."""
+    return [traffic.step(ego, signals, people, np.zeros((len(people), 2)), DT_S)
+            for _ in range(round(seconds / DT_S))]
+
+
+def test_the_gap_of_steady_following_is_the_models():
+    """Behind a car that can only drive 10 m/s: s = s* / sqrt(1 - (v / v0)^4)."""
+    traffic = cars(LONG_ROAD, (0, 60.0, 10.0), (0, 20.0, 8.0))
+    traffic._users["top_mps"][0] = 10.0
+    seen = drive(traffic, 240.0)[-1]
+    gap = seen.pose[0, 0] - seen.pose[1, 0] - 4.5
+    wish, v = 50 / 3.6, 10.0
+    assert seen.speed_mps == pytest.approx([v, v], abs=0.01)
+    assert gap == pytest.approx((2.0 + 1.2 * v) / math.sqrt(1 - (v / wish) ** 4), abs=0.05)
+
+
+def test_a_platoon_halts_behind_an_ego_that_stands():
+    traffic = cars(LONG_ROAD, (0, 300.0, 13.0), (0, 270.0, 13.0), (0, 240.0, 13.0), (0, 200.0, 13.0))
+    drives = drive(traffic, 40.0, ego=VehicleState(420.0, 0.0, 0.0))
+    seen, front = drives[-1], drives[-1].pose[:, 0] + 2.25
+    assert (seen.speed_mps == 0.0).all()
+    assert 1.0 < 420.0 - EGO_SHAPE.rear_overhang_m - front[0] < 4.0
+    assert ((front[:-1] - 4.5 - front[1:] > 1.0) & (front[:-1] - 4.5 - front[1:] < 4.0)).all()
+    speeds = np.array([now.speed_mps for now in drives])
+    assert np.diff(speeds, axis=0).min() > -3.5 * DT_S  # nobody brakes hard
+    assert (seen.lamps & 1).all()
+
+
+def test_an_ego_across_the_lane_is_not_driven_into():
+    traffic = cars(LONG_ROAD, (0, 100.0, 13.0))
+    seen = drive(traffic, 30.0, ego=VehicleState(200.0, -1.5, math.pi / 2))[-1]
+    assert seen.speed_mps[0] == 0.0 and 190.0 < seen.pose[0, 0] + 2.25 < 199.0
+
+
+def test_a_person_in_the_lane_is_waited_for():
+    traffic = cars(LONG_ROAD, (0, 100.0, 13.0))
+    seen = drive(traffic, 20.0, people=np.array([[180.0, 0.6, 0.0]]))[-1]
+    assert seen.speed_mps[0] == 0.0 and 174.0 < seen.pose[0, 0] + 2.25 < 179.0
+    assert drive(traffic, 10.0, people=np.array([[180.0, 4.6, 0.0]]))[-1].pose[0, 0] > 190.0
+
+
+def overlapping(seen: Actors) -> list[tuple[int, int]]:
+    """Pairs of outlines that touch."""
+    reach = np.hypot(seen.size_m[:, 0], seen.size_m[:, 1]) / 2
+    gap = np.hypot(*(seen.pose[:, None, :2] - seen.pose[None, :, :2]).transpose(2, 0, 1))
+    corners = [box_corners(pose, *size[:2]) for pose, size in zip(seen.pose, seen.size_m, strict=True)]
+    pairs = zip(*np.nonzero(np.triu(gap < reach[:, None] + reach, 1)), strict=True)
+    return [(int(i), int(j)) for i, j in pairs if boxes_overlap(corners[i], corners[j])]
+
+
+def town_traffic(seed: int, vehicles: int = 20, cyclists: int = 3) -> Traffic:
+    town, rng = build_town(seed), np.random.default_rng(seed)
+    return Traffic(town, random_route(town.network, rng), vehicles, cyclists, NOBODY, rng)
+
+
+def live(seed: int, seconds: float) -> tuple[float, float]:
+    """(mean speed as a share of the limit, longest stand [s]) of a town's vehicles; nobody may touch anybody."""
+    traffic, shares, longest = town_traffic(seed), [], 0.0
+    is_car = traffic.actors.kind == ActorKind.VEHICLE
+    signals = np.zeros(1 + max(lane.signal or 0 for lane in build_town(seed).network.lanes), np.int64)
+    for step in range(round(seconds / DT_S)):
+        seen = traffic.step(AWAY, signals, NOBODY, STILL, DT_S)
+        if step % 3 == 0:
+            assert overlapping(seen) == [], f"town {seed} after {step * DT_S:.1f} s"
+        users = traffic._users[:-1]
+        shares.append(np.mean((users["v"] / traffic._map.lanes["limit_mps"][users["path"][:, CUR]])[is_car]))
+        longest = max(longest, float(users["still_s"].max()))
+    return float(np.mean(shares)), longest
+
+
+def test_nobody_touches_anybody_and_traffic_flows():
+    shares, longest = zip(*(live(seed, 60.0) for seed in (4, 8)), strict=True)
+    assert min(shares) > 0.3 and max(longest) < 60.0
+
+
+@pytest.mark.slow
+def test_a_hundred_towns_without_a_scratch_or_a_deadlock():
+    """Ten minutes each: mean speed over 30 % of the limit, nobody stands over three minutes."""
+    for seed in range(100):
+        share, longest = live(seed, 600.0)
+        assert share > 0.3 and longest < 180.0, f"town {seed}: {share:.2f} of the limit, one stood {longest:.0f} s"
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_was_built_before():
+    def digest(order: tuple[int, ...]) -> str:
+        for seed in order:
+            traffic = town_traffic(seed)
+        drive(traffic, 20.0, signals=np.zeros(99, np.int64))
+        seen = traffic.actors
+        return hashlib.sha256(b"".join(part.tobytes() for part in (seen.pose, seen.speed_mps, seen.lamps, seen.size_m,
+                                                                   seen.colour, seen.kind))).hexdigest()
+    assert digest((7,)) == digest((3, 5, 7))
+
+
+def test_nobody_begins_where_it_must_stay_clear():
+    town, rng = build_town(2), np.random.default_rng(0)
+    route = random_route(town.network, rng)
+    clear = np.array([[*route.points_m[200], 60.0]])
+    seen = Traffic(town, route, 30, 5, clear, rng).actors
+    assert len(seen.id) > 25 and overlapping(seen) == []
+    assert np.hypot(*(seen.pose[:, :2] - route.points_m[0]).T).min() > 25.0
+    assert np.hypot(*(seen.pose[:, :2] - clear[0, :2]).T).min() > 60.0
