@@ -58,7 +58,7 @@ class Traffic:
     """
 
     def __init__(self, town: Town, route: Route, vehicles: int, cyclists: int, keep_clear: Array, rng: Generator,
-                 obstacles: Array | None = None) -> None:
+                 obstacles: Array | None = None, head_lamps: bool = False) -> None:
         self._map = lane_map(town.network)
         self._route = np.array(route.lanes, np.int64)
         boxes = np.zeros((0, 5)) if obstacles is None else np.reshape(obstacles, (-1, 5)).astype(float)
@@ -74,7 +74,7 @@ class Traffic:
         self._bodies = Bodies(np.full(len(self._map.lanes), -1), np.zeros(8 * (count + 1), BODY), np.zeros(1, np.int64))
         self._claims = Claims(np.full(len(self._map.lanes), -1), np.zeros(PATH * (count + 1), CLAIM),
                               np.zeros(1, np.int64))
-        self.head_lamps = False
+        self._head_lamps = head_lamps
         draw_paths(self._map, self._users)
         _set_speeds(self._map, self._users, self._bodies)
         kind = np.array([int(row.actor) for row in KINDS])[self._users["kind"][:-1]]
@@ -86,7 +86,7 @@ class Traffic:
         count = len(self._users) - 1
         table, lit = np.empty((count, 3)), np.empty(count, np.uint8)
         _show(self._map, self._users, table, lit)
-        if self.head_lamps:
+        if self._head_lamps:
             lit[self.actors.kind != CYCLIST] |= np.uint8(Lamp.HEAD)
         return dataclasses.replace(self.actors, pose=table, speed_mps=self._users["v"][:-1].copy(), lamps=lit)
 

@@ -1,9 +1,9 @@
 """A scenario come alive: `World.reset(scenario, rng)` sets it up, `World.step(control)` moves it one control step.
 
 A world is the town of the scenario's seed, a route through it, the ego car at its start, cars parked on the verge, the
-scenario's obstacles, which move straight on, people on foot, lights and the weather. In a step everybody else moves on
-what they saw at its beginning, then physics moves the ego among them. Same scenario, generator seed and controls give
-the same bytes. Nothing here draws, labels or judges.
+scenario's obstacles, which move straight on, traffic, people on foot, lights and the weather. In a step everybody else
+moves on what they saw at its beginning, then physics moves the ego among them. Same scenario, generator seed and
+controls give the same bytes. Nothing here draws, labels or judges.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from envs.road_users import CAR_COLOURS, CAR_SIZES_M, COAT_COLOURS
 from envs.roads.network import SHOULDER_M, Lane, RoadNetwork, Route, random_route
 from envs.roads.procedural import build_town
 from envs.state import ActionError, ActorKind, Actors, Contact, Control, PropKind, Town, WorldState
+from envs.traffic import Traffic
 from envs.vehicle import STEP_MAX_S, Vehicle
 from envs.weather import weather_of
 from scenarios.spec import Scenario, ScenarioError
@@ -68,10 +69,12 @@ class World:
         lateral, turn = rng.uniform(-START_LATERAL_M, START_LATERAL_M), rng.uniform(-START_YAW_RAD, START_YAW_RAD)
         x, y, yaw = _beside_route(route, 0.0, float(lateral)).tolist()
         motion = self._vehicle.at(x, y, yaw + float(turn), scenario.start_speed_mps)
+        weather = weather_of(scenario.weather, (scenario.town_seed, scenario.route_seed))
         self._standing = actors
         self._walkers = Walkers(town, route, scenario.pedestrians, actors, rng)
-        actors = _number([self._standing, self._walkers.actors])
-        weather = weather_of(scenario.weather, (scenario.town_seed, scenario.route_seed))
+        self._traffic = Traffic(town, route, scenario.vehicles, scenario.cyclists, np.zeros((0, 3)), rng,
+                                np.column_stack([obstacles.pose, obstacles.size_m[:, :2]]), weather.is_dark)
+        actors = _number([self._standing, self._traffic.actors, self._walkers.actors])
         self._vehicle.set_road_friction(weather.friction)
         self._physics.reset(self._vehicle.car.body(), motion, _solids(actors, town))
         self._vehicle.centre_actuators()
@@ -105,9 +108,12 @@ class World:
         """Everybody but the ego one control step later, on what they saw `before`; the same value if nobody moves."""
         dt_s, standing = self._config.control_dt_s, self._standing
         self._standing = _advance(standing, dt_s)
-        if self._standing is standing and not len(self._walkers.actors.id):
+        traffic, walkers = self._traffic.actors, self._walkers.actors
+        if self._standing is standing and not len(traffic.id) and not len(walkers.id):
             return before.actors
-        parts = [self._standing, self._walkers.step(before.ego, standing, before.signals, dt_s)]
+        parts = [self._standing,
+                 self._traffic.step(before.ego, before.signals, walkers.pose, self._walkers.velocity_mps, dt_s),
+                 self._walkers.step(before.ego, traffic, before.signals, dt_s)]
         return dataclasses.replace(before.actors, **{
             name: np.concatenate([getattr(part, name) for part in parts]) for name in ("pose", "speed_mps", "lamps")})
 
