@@ -16,8 +16,9 @@ import numpy as np
 from envs.config import DriveConfig, require
 from envs.geometry import Array
 from envs.metrics import EpisodeScore, score
+from envs.render.boxes import no_boxes
 from envs.render.camera import RENDERERS, BlindRenderer, Frame, pose_of
-from envs.render.scene import Faces, Light, Scene, StaticScene, build_scene, no_boxes
+from envs.render.scene import Faces, Light, Scene, StaticScene, build_scene
 from envs.reward import ENDS, check_names, ended, reward
 from envs.roads.network import Command
 from envs.rules import Facts, fold, initial_facts, initial_memory

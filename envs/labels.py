@@ -15,8 +15,9 @@ from numba import njit
 
 from envs.config import CameraConfig
 from envs.geometry import Array, ego_from_world
+from envs.render.boxes import INSTANCE_SIGN
 from envs.render.camera import CameraPose, Frame, project_points
-from envs.render.scene import INSTANCE_SIGN, SemanticClass
+from envs.render.scene import SemanticClass
 from envs.roads.network import Control, Route
 from envs.signs import outline_of
 from envs.state import EGO_SHAPE, Town, WorldState
@@ -32,7 +33,8 @@ SIGN_MIN_PX = 3.0
 SIGN_MIN_VISIBLE = 0.3
 SIGN_FACING_COS = 0.3  # a face turned farther away cannot be read
 _OBSTACLES = np.zeros(256, bool)
-_OBSTACLES[[SemanticClass.BUILDING, SemanticClass.VEGETATION, SemanticClass.VEHICLE, SemanticClass.PEDESTRIAN]] = True
+_OBSTACLES[[SemanticClass.BUILDING, SemanticClass.VEGETATION, SemanticClass.VEHICLE, SemanticClass.PEDESTRIAN,
+            SemanticClass.CYCLIST]] = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,7 @@ NEAR_BEHIND_LINE_M = 3.5
 FAR_BEHIND_M = 1.0  # into the arm straight on
 FAR_SHORTEST_M, FAR_LONGEST_M = 8.0, 45.0  # from the stop line
 BESIDE_ROAD_M = 0.7  # from the paved edge to the post
-POST_HEIGHT_M, ARM_HEIGHT_M = 2.7, 5.3  # of the middle lamp: the box ends 2.1 m over a footway, 4.5 m over a road
+POST_HEIGHT_M, ARM_HEIGHT_M = 3.1, 5.3  # of the middle lamp: over the sign before it; the box ends 4.6 m over a road
 AIM_M = 20.0  # a head looks at the lane this far before its line
 
 

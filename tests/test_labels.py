@@ -22,8 +22,9 @@ from envs.labels import (
     lane_rows,
     next_line,
 )
+from envs.render.boxes import INSTANCE_SIGN
 from envs.render.camera import RENDERERS, CameraPose, Frame, pose_of, project_points
-from envs.render.scene import INSTANCE_SIGN, SemanticClass, build_scene
+from envs.render.scene import SemanticClass, build_scene
 from envs.roads.network import Control, Marking, Route, random_route
 from envs.roads.procedural import build_town
 from envs.state import EGO_SHAPE, ActorKind, Actors, Town, VehicleState, WorldState

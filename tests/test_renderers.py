@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from envs.config import CameraConfig
+from envs.render.boxes import INSTANCE_ACTOR, INSTANCE_SIGN, Boxes
 from envs.render.camera import RENDERERS, CameraPose, Frame, pose_of, project_points
-from envs.render.scene import INSTANCE_ACTOR, INSTANCE_SIGN, Boxes, Scene, SemanticClass, build_scene, static_scene
+from envs.render.scene import Scene, SemanticClass, build_scene, static_scene
 from envs.roads.procedural import build_town
 from envs.state import ActorKind, Actors, Town, VehicleState, WorldState
 from tests import straight_road
@@ -160,7 +161,7 @@ class TestRenderer:
     def test_box_around_or_behind_the_camera_hides_nothing(self, name, centre_m):
         scene, pose = build_scene(straight_road.state(20.0)), pose_of(CAMERA, straight_road.state(20.0).ego)
         box = Boxes(np.array([centre_m]), np.array([[6.0, 6.0, 6.0]]), np.array([0.3]), np.full((1, 3), 9, np.uint8),
-                    np.array([SemanticClass.BUILDING], np.uint8), np.array([77], np.uint16))
+                    np.array([SemanticClass.BUILDING], np.uint8), np.array([77], np.uint16), np.zeros(1, bool))
         renderer = RENDERERS[name](CAMERA)
         with_box, without = (renderer.render(one, pose) for one in (dataclasses.replace(scene, actors=box), scene))
         renderer.close()

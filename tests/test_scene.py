@@ -6,12 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs.geometry import box_corners
+from envs.render.boxes import INSTANCE_ACTOR, INSTANCE_LIGHT, INSTANCE_PROP, INSTANCE_SIGN
 from envs.render.paving import DASH_M, GAP_M, LINE_WIDTH_M, Patch, SemanticClass
 from envs.render.scene import (
-    INSTANCE_ACTOR,
-    INSTANCE_PROP,
-    INSTANCE_SIGN,
     build_scene,
     light_of,
     static_scene,
@@ -19,7 +16,6 @@ from envs.render.scene import (
 from envs.roads.network import Control, Crossing
 from envs.roads.procedural import build_town
 from envs.signs import face, look_of
-from envs.state import ActorKind, Actors
 from tests import straight_road
 
 TOWNS = range(6)
@@ -131,7 +127,8 @@ def test_every_sign_and_prop_is_there_with_its_own_number(seed):
     assert len(scene.textures) == len(set(looks)), "each look is there once"
     np.testing.assert_array_equal(faces.yaw_rad, town.signs.pose[:, 2])
     numbered = boxes.instance[boxes.instance > 0]
-    assert set(numbered.tolist()) == {INSTANCE_PROP + row for row in range(len(town.props.kind))}
+    assert set(numbered.tolist()) == {*(INSTANCE_PROP + row for row in range(len(town.props.kind))),
+                                      *(INSTANCE_LIGHT + row for row in range(len(town.signal_heads.group)))}
     assert boxes.instance.max() < INSTANCE_ACTOR
     assert (boxes.size_m > 0).all() and np.isfinite(boxes.centre_m).all()
     assert (boxes.centre_m[:, 2] + boxes.size_m[:, 2] / 2 > 0).all(), "nothing is buried"
@@ -149,36 +146,6 @@ def test_a_house_is_as_large_as_the_thing_one_can_hit(seed):
         assert (boxes.size_m[own, :2] <= 1.1 * size[:2] + 1e-9).all()
         top = (boxes.centre_m[own, 2] + boxes.size_m[own, 2] / 2).max()
         assert top == pytest.approx(size[2], rel=0.01)
-
-
-def test_actors_boxes_turn_and_move_with_them():
-    """A car 4.5 m long facing north-east: all its boxes lie in its outline, its tail lights behind, the roof on top."""
-    cars = Actors(np.array([7]), np.array([int(ActorKind.VEHICLE)]), np.array([[30.0, 10.0, math.pi / 4]]),
-                  np.array([[4.5, 1.8, 1.5]]), np.zeros(1), np.array([[200, 10, 10]], np.uint8),
-                  np.zeros(1, np.uint8))
-    state = straight_road.state(5.0, actors=cars)
-    boxes = build_scene(state).actors
-    assert set(boxes.instance.tolist()) == {INSTANCE_ACTOR + 7}
-    assert set(boxes.semantic.tolist()) == {int(SemanticClass.VEHICLE)}
-    corners = np.concatenate([box_corners(np.array([*centre[:2], yaw]), size[0], size[1]) for centre, size, yaw in zip(
-        boxes.centre_m, boxes.size_m, boxes.yaw_rad, strict=True)])
-    ahead = (corners - [30, 10]) @ [math.cos(math.pi / 4), math.sin(math.pi / 4)]
-    aside = (corners - [30, 10]) @ [-math.sin(math.pi / 4), math.cos(math.pi / 4)]
-    assert 2.2 < ahead.max() < 2.4 and -2.4 < ahead.min() < -2.2
-    assert abs(aside).max() == pytest.approx(0.9, abs=0.05)
-    assert (boxes.centre_m[:, 2] + boxes.size_m[:, 2] / 2).max() == pytest.approx(1.5, abs=0.01)
-    tail = np.flatnonzero((boxes.colour == (190, 20, 24)).all(axis=1))
-    assert len(tail) == 1 and (boxes.centre_m[tail[0], :2] - [30, 10]) @ [1, 1] < 0
-    assert (boxes.colour == (200, 10, 10)).all(axis=1).any(), "the body has the actor's colour"
-
-
-def test_cars_and_people_have_classes_of_their_own():
-    both = Actors(np.array([1, 2]), np.array([int(ActorKind.PEDESTRIAN), int(ActorKind.VEHICLE)]),
-                  np.array([[10.0, 0, 0], [20.0, 0, 0]]), np.array([[0.5, 0.5, 1.75], [4.5, 1.8, 1.5]]), np.zeros(2),
-                  np.full((2, 3), 90, np.uint8), np.zeros(2, np.uint8))
-    boxes = build_scene(straight_road.state(5.0, actors=both)).actors
-    kinds = {int(i): {int(c) for c in boxes.semantic[boxes.instance == i]} for i in np.unique(boxes.instance)}
-    assert kinds == {INSTANCE_ACTOR + 1: {SemanticClass.PEDESTRIAN}, INSTANCE_ACTOR + 2: {SemanticClass.VEHICLE}}
 
 
 def test_static_scene_is_made_once_a_town_and_scenes_share_it():

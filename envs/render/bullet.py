@@ -19,8 +19,9 @@ import pybullet
 from envs.config import CameraConfig
 from envs.geometry import Array
 from envs.render.backdrop import Backdrop
+from envs.render.boxes import Boxes, stack
 from envs.render.camera import CameraPose, Frame
-from envs.render.scene import Boxes, Light, Scene, SemanticClass, StaticScene
+from envs.render.scene import Light, Scene, SemanticClass, StaticScene
 from envs.state import VehicleState
 
 NEAR_M, FAR_M = 0.25, 1000.0
@@ -53,8 +54,10 @@ class _Stage:
         self.client = client
         self.semantic = np.zeros(64, np.uint8)
         self.instance = np.zeros(64, np.uint16)
+        self.glow = np.zeros((64, 4), np.uint8)  # RGB of a lit lamp, and whether it is one
         self.static: StaticScene | None = None
         self.actor_key: bytes = b""
+        self.actor_colour = np.zeros((0, 4), np.uint8)
         self.actor_bodies: list[int] = []
         self.casts = 0
 
@@ -65,7 +68,7 @@ class _Stage:
             with tempfile.TemporaryDirectory(prefix="nanodrive-") as folder:
                 self._load(scene.static, Path(folder))
             self.static = scene.static
-        self._show_actors(scene.actors)
+        self._show_actors(stack([scene.actors, scene.signals]))
 
     def _clear(self) -> None:
         pybullet.resetSimulation(physicsClientId=self.client)
@@ -77,7 +80,8 @@ class _Stage:
         while body >= len(self.semantic):
             self.semantic = np.concatenate([self.semantic, np.zeros_like(self.semantic)])
             self.instance = np.concatenate([self.instance, np.zeros_like(self.instance)])
-        self.semantic[body], self.instance[body] = semantic, instance
+            self.glow = np.concatenate([self.glow, np.zeros_like(self.glow)])
+        self.semantic[body], self.instance[body], self.glow[body] = semantic, instance, 0
         return body
 
     def _box(self, boxes: Boxes, row: int) -> int:
@@ -124,12 +128,19 @@ class _Stage:
             pybullet.changeVisualShape(body, -1, textureUniqueId=texture, physicsClientId=self.client)
 
     def _show_actors(self, boxes: Boxes) -> None:
-        key = boxes.size_m.tobytes() + boxes.colour.tobytes() + boxes.instance.tobytes()
+        key = boxes.size_m.tobytes() + boxes.instance.tobytes()
+        colour = np.column_stack([boxes.colour, boxes.glow])
         if key != self.actor_key:
             for body in self.actor_bodies:
                 pybullet.removeBody(body, physicsClientId=self.client)
             self.actor_bodies = [self._box(boxes, row) for row in range(len(boxes.yaw_rad))]
-            self.actor_key, self.casts = key, self.casts + 1
+            self.actor_key, self.casts, self.actor_colour = key, self.casts + 1, np.zeros_like(colour)
+        for row in np.flatnonzero(np.any(colour != self.actor_colour, axis=1)):
+            body = self.actor_bodies[row]
+            self.glow[body] = colour[row] * boxes.glow[row]
+            pybullet.changeVisualShape(body, -1, rgbaColor=[*(boxes.colour[row] / 255.0), 1.0],
+                                       physicsClientId=self.client)
+        self.actor_colour = colour
         for body, centre, yaw in zip(self.actor_bodies, boxes.centre_m, boxes.yaw_rad, strict=True):
             pybullet.resetBasePositionAndOrientation(body, centre, _turn(yaw), physicsClientId=self.client)
 
@@ -169,7 +180,8 @@ class BulletRenderer:
         rgb, class_id, inverse_depth = back.sky(light, pose), back.class_id.copy(), back.inverse_depth.copy()
         row, column = np.nonzero(body >= 0)
         which = body[row, column] & 0xFFFFFF
-        rgb[row, column] = drawn[row, column, :3]
+        lit = self.stage.glow[which]
+        rgb[row, column] = np.where(lit[:, 3:] > 0, lit[:, :3], drawn[row, column, :3])
         class_id[row, column] = self.stage.semantic[which]
         instance_id = np.zeros(body.shape, np.uint16)
         instance_id[row, column] = self.stage.instance[which]

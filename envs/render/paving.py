@@ -32,6 +32,8 @@ class SemanticClass(IntEnum):
     SIGN = 9
     VEHICLE = 10
     PEDESTRIAN = 11
+    TRAFFIC_LIGHT = 12  # housing and lamps; the post is a POLE
+    CYCLIST = 13  # with the bicycle
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,6 +73,7 @@ class _Solids(NamedTuple):
     colour: Array
     semantic: Array
     instance: Array
+    glow: Array
 
 
 class _Faces(NamedTuple):
@@ -137,7 +138,8 @@ def _faces(static: StaticScene) -> _Faces:
 
 
 def _solids(boxes: Boxes) -> _Solids:
-    return _Solids(boxes.centre_m, boxes.size_m, boxes.yaw_rad, boxes.colour, boxes.semantic, boxes.instance)
+    return _Solids(boxes.centre_m, boxes.size_m, boxes.yaw_rad, boxes.colour, boxes.semantic, boxes.instance,
+                   boxes.glow)
 
 
 @polygons.kernel
@@ -245,7 +247,7 @@ def _draw_boxes(boxes: _Solids, light: Array, view: View, scratch: Scratch, canv
             count = project(scratch, 4, view)
             plane = polygons.inverse_depth_plane(normal, half[side] * (half[side] - abs(towards)), view)
             facing = sign * (axis[side, 0] * light[0] + axis[side, 1] * light[1] + axis[side, 2] * light[2])
-            strength = light[3] + (1.0 - light[3]) * max(0.0, facing)
+            strength = 1.0 if boxes.glow[k] else light[3] + (1.0 - light[3]) * max(0.0, facing)
             colour = (int(min(255.0, boxes.colour[k, 0] * strength + 0.5)),
                       int(min(255.0, boxes.colour[k, 1] * strength + 0.5)),
                       int(min(255.0, boxes.colour[k, 2] * strength + 0.5)))
@@ -327,8 +329,8 @@ def _depth(inverse_depth: Array, out: Array) -> None:
 
 
 @polygons.kernel
-def _draw(ground: _Ground, grain: _Grain, faces: _Faces, solids: tuple[_Solids, _Solids], light: Array, view: View,
-          first: int, scratch: Scratch, layers: _Layers, canvas: Canvas, depth: Array) -> None:
+def _draw(ground: _Ground, grain: _Grain, faces: _Faces, solids: tuple[_Solids, _Solids, _Solids], light: Array,
+          view: View, first: int, scratch: Scratch, layers: _Layers, canvas: Canvas, depth: Array) -> None:
     """Draw a whole frame on a canvas that holds the sky, the plane's 1 / depth, and zeros."""
     layers.material[:first] = 0
     layers.material[first:] = BARE
@@ -368,8 +370,8 @@ class RasterRenderer:
         grain = _Grain(back.tile, back.fade, back.ground_ahead, back.ground_left, back.grain_place(pose),
                        back.strength)
         _draw(_ground(scene.static, light), grain, _faces(scene.static),
-              (_solids(scene.static.boxes), _solids(scene.actors)), np.array([*light.sun, light.ambient]), view,
-              back.first, self.scratch, self.layers, canvas, depth)
+              (_solids(scene.static.boxes), _solids(scene.actors), _solids(scene.signals)),
+              np.array([*light.sun, light.ambient]), view, back.first, self.scratch, self.layers, canvas, depth)
         back.veil(canvas.rgb, self.inverse_depth, light)
         return Frame(canvas.rgb, canvas.class_id, canvas.instance_id, depth)
 

@@ -8,36 +8,17 @@ from __future__ import annotations
 
 import functools
 import math
-import weakref
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from envs.geometry import Array
+from envs.render.boxes import GLASS, INSTANCE_PROP, INSTANCE_SIGN, Boxes, Part, build, kept, no_boxes, stack
 from envs.render.paving import Patch, SemanticClass, patches
+from envs.render.signals import head_boxes, lamps
+from envs.render.vehicles import is_blink_on, road_users
 from envs.signs import SIGNS, face, look_of, outline_of
-from envs.state import ActorKind, Actors, PropKind, SignPosts, Town, WorldState
-
-Kept = TypeVar("Kept")
-
-
-INSTANCE_SIGN = 1  # + row of SignPosts
-INSTANCE_PROP = 10_000  # + row of Props
-INSTANCE_ACTOR = 30_000  # + Actors.id
-
-
-@dataclass(frozen=True, eq=False)
-class Boxes:
-    """Upright boxes, K rows."""
-
-    centre_m: Array  # (K, 3)
-    size_m: Array  # (K, 3) length, width, height
-    yaw_rad: Array  # (K,)
-    colour: Array  # (K, 3) uint8 RGB
-    semantic: Array  # (K,) uint8
-    instance: Array  # (K,) uint16
+from envs.state import PropKind, SignPosts, Town, WorldState
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,72 +63,19 @@ class Scene:
     static: StaticScene
     actors: Boxes
     light: Light
+    signals: Boxes = field(default_factory=no_boxes)  # lamps of traffic lights
 
 
-# Boxes of a thing, in shares of its size: forward, left, up of the middle; length, width, height; turn [rad]; colour
-# (None: the thing's own; a number: its own times that).
-_Part = tuple[tuple[float, float, float], tuple[float, float, float], float, tuple[int, int, int] | float | None]
-GLASS, TYRE, TAIL, HEAD = (44, 54, 66), (24, 24, 26), (190, 20, 24), (244, 240, 220)
-HOUSE: tuple[_Part, ...] = (
+HOUSE: tuple[Part, ...] = (
     ((0, 0, 0.43), (1, 1, 0.86), 0, None), ((0, 0, 0.93), (1.06, 1.08, 0.14), 0, (112, 62, 50)),
     ((0, 0, 0.24), (0.86, 1.01, 0.14), 0, GLASS), ((0, 0, 0.62), (0.86, 1.01, 0.14), 0, GLASS),
     ((0, 0, 0.24), (1.01, 0.7, 0.14), 0, GLASS), ((0, 0, 0.62), (1.01, 0.7, 0.14), 0, GLASS),
 )
-TREE: tuple[_Part, ...] = (
+TREE: tuple[Part, ...] = (
     ((0, 0, 0.2), (0.10, 0.10, 0.4), 0, (92, 70, 50)), ((0, 0, 0.5), (0.8, 0.8, 0.32), 0, 0.9),
     ((0, 0, 0.62), (0.72, 0.72, 0.42), math.pi / 4, None), ((0, 0, 0.84), (0.45, 0.45, 0.32), 0.2, 1.12),
 )
-CAR: tuple[_Part, ...] = (
-    ((0, 0, 0.40), (1, 1, 0.40), 0, None), ((-0.04, 0, 0.76), (0.52, 0.86, 0.36), 0, GLASS),
-    ((-0.05, 0, 0.97), (0.40, 0.80, 0.06), 0, None), ((-0.49, 0, 0.50), (0.03, 0.94, 0.10), 0, TAIL),
-    ((0.49, 0, 0.45), (0.03, 0.94, 0.08), 0, HEAD), ((-0.31, 0, 0.20), (0.15, 1.02, 0.40), 0, TYRE),
-    ((0.31, 0, 0.20), (0.15, 1.02, 0.40), 0, TYRE),
-)
-PERSON: tuple[_Part, ...] = (
-    ((0, 0, 0.24), (0.7, 0.7, 0.48), 0, (50, 56, 80)), ((0, 0, 0.65), (0.8, 1, 0.36), 0, None),
-    ((0, 0, 0.91), (0.6, 0.5, 0.16), 0, (222, 184, 156)),
-)
 PROP_PARTS = {PropKind.BUILDING: (HOUSE, SemanticClass.BUILDING), PropKind.TREE: (TREE, SemanticClass.VEGETATION)}
-ACTOR_PARTS = {ActorKind.VEHICLE: (CAR, SemanticClass.VEHICLE),
-               ActorKind.PEDESTRIAN: (PERSON, SemanticClass.PEDESTRIAN)}
-
-
-@functools.cache
-def _table(parts: tuple[_Part, ...]) -> tuple[Array, Array, Array, Array, Array]:
-    """Columns of P parts: middle (P, 3), size (P, 3), turn (P,), own colour (P, 3), how much of the thing's (P, 1)."""
-    own = [part[3] if isinstance(part[3], tuple) else (0, 0, 0) for part in parts]
-    share = [0.0 if isinstance(part[3], tuple) else part[3] or 1.0 for part in parts]
-    return (np.array([part[0] for part in parts], float), np.array([part[1] for part in parts], float),
-            np.array([part[2] for part in parts], float), np.array(own, float), np.array(share)[:, None])
-
-
-def _build(parts: tuple[_Part, ...], pose: Array, size_m: Array, colour: Array, semantic: int,
-           instance: Array) -> Boxes:
-    """Boxes of K things of one kind: pose (K, 3) of the middle on the ground, size (K, 3), colour (K, 3)."""
-    place, share, turn, own, tint = _table(parts)
-    each, count = len(parts), len(pose)
-    cos, sin = np.cos(pose[:, 2]), np.sin(pose[:, 2])
-    local = place[:, None] * size_m
-    centre = np.empty((each, count, 3))
-    centre[..., 0] = pose[:, 0] + cos * local[..., 0] - sin * local[..., 1]
-    centre[..., 1] = pose[:, 1] + sin * local[..., 0] + cos * local[..., 1]
-    centre[..., 2] = local[..., 2]
-    paint = np.minimum(own[:, None] + tint[:, None] * colour, 255.0).astype(np.uint8)
-    return Boxes(centre.reshape(-1, 3), (share[:, None] * size_m).reshape(-1, 3),
-                 (turn[:, None] + pose[:, 2]).reshape(-1), paint.reshape(-1, 3),
-                 np.full(count * each, semantic, np.uint8), np.tile(instance, each).astype(np.uint16))
-
-
-def _stack(groups: list[Boxes]) -> Boxes:
-    if len(groups) == 1:
-        return groups[0]
-    return Boxes(*(np.concatenate([getattr(group, field.name) for group in groups]) for field in fields(Boxes)))
-
-
-def no_boxes() -> Boxes:
-    """Nothing."""
-    return Boxes(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8),
-                 np.zeros(0, np.uint16))
 
 
 _SLAB_EDGES = (0.06, 0.32, 0.68, 0.94)  # of an outline's height: where the boxes behind a sign begin and end
@@ -181,7 +109,8 @@ def _slabs(sign: int, look: int) -> Array:
 def _plain(centre_m: Array, size_m: Array, yaw_rad: Array, colour: Array, semantic: int) -> Boxes:
     """Boxes without an instance of their own."""
     return Boxes(centre_m, size_m, yaw_rad, np.broadcast_to(colour, centre_m.shape).astype(np.uint8),
-                 np.full(len(yaw_rad), semantic, np.uint8), np.zeros(len(yaw_rad), np.uint16))
+                 np.full(len(yaw_rad), semantic, np.uint8), np.zeros(len(yaw_rad), np.uint16),
+                 np.zeros(len(yaw_rad), bool))
 
 
 def _posts(posts: SignPosts) -> Boxes:
@@ -198,7 +127,7 @@ def _posts(posts: SignPosts) -> Boxes:
     middle = (face - 0.016 * ahead)[:, None] + slabs[..., :1] * right[:, None] + slabs[..., 1:2] * [0.0, 0.0, 1.0]
     board = _plain(middle.reshape(-1, 3), np.insert(slabs[..., 2:], 0, 0.02, axis=-1).reshape(-1, 3),
                    np.repeat(posts.pose[:, 2], 3), np.array([140, 142, 144]), SemanticClass.POLE)
-    return _stack([pole, board, _leaves(posts, face, ahead, right)])
+    return stack([pole, board, _leaves(posts, face, ahead, right)])
 
 
 def _leaves(posts: SignPosts, face: Array, ahead: Array, right: Array) -> Boxes:
@@ -212,23 +141,6 @@ def _leaves(posts: SignPosts, face: Array, ahead: Array, right: Array) -> Boxes:
     return _plain(centre.reshape(-1, 3), np.repeat((part * _LEAVES[:, 3]).reshape(-1, 1), 3, axis=1),
                   (posts.pose[rows, 2:] + _LEAVES[:, 4]).reshape(-1),
                   np.tile(_LEAVES[:, 5, None] * _LEAF_GREEN, (len(rows), 1)), SemanticClass.VEGETATION)
-
-
-def kept(make: Callable[..., Kept]) -> Callable[..., Kept]:
-    """Remember what `make` returned for its first argument for as long as that lives, however many there are.
-
-    (A cache of fixed size works until there is one car more than it has places, and then not at all.)
-    """
-    memory: weakref.WeakKeyDictionary[Any, dict[Any, Kept]] = weakref.WeakKeyDictionary()
-
-    @functools.wraps(make)
-    def remembered(first: Any, *rest: Any) -> Kept:
-        known = memory.setdefault(first, {})
-        if rest not in known:
-            known[rest] = make(first, *rest)
-        return known[rest]
-
-    return remembered
 
 
 def _faces(posts: SignPosts) -> tuple[Faces, list[tuple[int, int]]]:
@@ -246,13 +158,13 @@ def _faces(posts: SignPosts) -> tuple[Faces, list[tuple[int, int]]]:
 def static_scene(town: Town) -> StaticScene:
     """The part of every frame of a town that never changes."""
     props = town.props
-    groups = [_posts(town.signs)]
+    groups = [_posts(town.signs), head_boxes(town)]
     for kind, (parts, semantic) in PROP_PARTS.items():
         rows = np.flatnonzero(props.kind == kind)
-        groups.append(_build(parts, props.pose[rows], props.size_m[rows], props.colour[rows], semantic,
+        groups.append(build(parts, props.pose[rows], props.size_m[rows], props.colour[rows], semantic,
                              INSTANCE_PROP + rows))
     faces, used = _faces(town.signs)
-    return StaticScene(patches(town.network), _stack(groups), faces,
+    return StaticScene(patches(town.network), stack(groups), faces,
                        tuple(face(row, wear=look_of(row, look)) for row, look in used),
                        tuple(outline_of(*pair)[0] for pair in used))
 
@@ -263,18 +175,7 @@ def light_of(town: Town) -> Light:
     return Light(sun=(math.cos(azimuth) * math.cos(height), math.sin(azimuth) * math.cos(height), math.sin(height)))
 
 
-@kept
-def _actor_boxes(actors: Actors) -> Boxes:
-    """The boxes of all actors; the world hands on the same `Actors` while nobody moves."""
-    groups = []
-    for kind, (parts, semantic) in ACTOR_PARTS.items():
-        rows = np.flatnonzero(actors.kind == kind)
-        if len(rows):
-            groups.append(_build(parts, actors.pose[rows], actors.size_m[rows], actors.colour[rows], semantic,
-                                 INSTANCE_ACTOR + actors.id[rows]))
-    return _stack(groups or [no_boxes()])
-
-
 def build_scene(state: WorldState) -> Scene:
     """What a camera could see at this instant."""
-    return Scene(static_scene(state.town), _actor_boxes(state.actors), light_of(state.town))
+    return Scene(static_scene(state.town), road_users(state.actors, is_blink_on(state.time_s)), light_of(state.town),
+                 lamps(state.town, state.signals))
