@@ -32,7 +32,7 @@ from envs.drivers.following import (
 )
 from envs.drivers.hazards import hazards, need_for_zebras
 from envs.drivers.lane_map import LaneMap, Row, kernel, lane_map
-from envs.drivers.motion import advance, extend, lamps, limited, pose, rest, shift
+from envs.drivers.motion import BEND_TO_TURN, advance, extend, lamps, limited, pose, rest, shift
 from envs.drivers.priority import CLAIM, Claims, ask, find_entry, list_claims, merging, passage_end
 from envs.geometry import Array
 from envs.road_users import CYCLIST, KINDS
@@ -52,22 +52,17 @@ ALIKE_COS = 0.5  # of the angle between the ego and a lane it drives on
 class Traffic:
     """The road users of one episode.
 
-    `keep_clear` (K, 3) x_m, y_m, radius_m are places where nobody begins; `obstacles` (B, 5) x_m, y_m, yaw_rad,
-    length_m, width_m stand in the way for the whole episode. `vehicles` and `cyclists` are counts; fewer are placed
-    where the town has no room for them.
+    `keep_clear` (K, 3) x_m, y_m, radius_m are places where nobody begins; nor does anybody within EGO_CLEAR_M of the
+    route's beginning. `vehicles` and `cyclists` are counts; fewer are placed where the town has no room for them.
     """
 
     def __init__(self, town: Town, route: Route, vehicles: int, cyclists: int, keep_clear: Array, rng: Generator,
-                 obstacles: Array | None = None, head_lamps: bool = False) -> None:
+                 head_lamps: bool = False) -> None:
         self._map = lane_map(town.network)
         self._route = np.array(route.lanes, np.int64)
-        boxes = np.zeros((0, 5)) if obstacles is None else np.reshape(obstacles, (-1, 5)).astype(float)
-        self._boxes = np.zeros((1 + len(boxes), 6))
-        self._boxes[1:, :5] = boxes
         users, size, colour = _draw(vehicles, cyclists, rng)
         place = _candidates(self._map, route, TRIES * len(users), rng)
-        clear = np.concatenate([np.reshape(keep_clear, (-1, 3)), [[*route.points_m[0], EGO_CLEAR_M]],
-                                np.column_stack([boxes[:, :2], boxes[:, 3] / 2 + 4.0])])
+        clear = np.concatenate([np.reshape(keep_clear, (-1, 3)), [[*route.points_m[0], EGO_CLEAR_M]]])
         is_placed = _scatter(self._map, users, place, clear)
         self._users = np.concatenate([users[is_placed], _ego_row()])
         count = int(is_placed.sum())
@@ -90,11 +85,17 @@ class Traffic:
             lit[self.actors.kind != CYCLIST] |= np.uint8(Lamp.HEAD)
         return dataclasses.replace(self.actors, pose=table, speed_mps=self._users["v"][:-1].copy(), lamps=lit)
 
-    def step(self, ego: VehicleState, signals: Array, walkers_pose: Array, walkers_velocity: Array,
-             dt_s: float) -> Actors:
-        """Everybody after `dt_s`, on what they see now: the ego, signals (G,) of Phase, people (W, 3) and (W, 2)."""
-        self._boxes[0] = _box_of(ego)
-        _step(self._map, self._users, self._bodies, self._claims, self._route, self._boxes, signals, walkers_pose,
+    def step(self, ego: VehicleState, signals: Array, walkers_pose: Array, walkers_velocity: Array, dt_s: float,
+             obstacles: Array | None = None) -> Actors:
+        """Everybody after `dt_s`, on what they see now.
+
+        That is the ego, what the lights show, signals (G,) int64 of Phase, people, poses (W, 3) and velocities (W, 2)
+        in the world, and `obstacles` (B, 6) x_m, y_m, yaw_rad, length_m, width_m, speed_mps that are none of these.
+        """
+        boxes = np.array([_box_of(ego)])
+        if obstacles is not None:
+            boxes = np.concatenate([boxes, obstacles])
+        _step(self._map, self._users, self._bodies, self._claims, self._route, boxes, signals, walkers_pose,
               walkers_velocity, dt_s)
         self.actors = self._seen()
         return self.actors
@@ -165,7 +166,7 @@ def _scatter(world: LaneMap, users: Array, places: Array, clear: Array) -> Array
         while taken < len(places) and not is_placed[i]:
             number, station = int(places[taken, 0]), places[taken, 1]
             taken += 1
-            if station < user.length_m + 1.0:
+            if station < user.length_m + 1.0 or world.lanes[number].radius_m < BEND_TO_TURN * user.least_radius_m:
                 continue
             user.path[CUR], user.s = number, station
             extend(world, user)

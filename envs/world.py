@@ -36,6 +36,7 @@ PARKED_JUNCTION_GAP_M = 15.0
 PARKED_CROSSING_GAP_M = 9.6  # between a car's centre and a crossing's end: bumper 5 m before the bars (StVO 26, 12)
 PARKED_POST_GAP_M = 15.0  # from a sign post, whose face a van would hide, or an obstacle
 PARKED_SPACING_M = 7.0  # between two parked cars' centres
+OBSTACLE_CLEAR_M = 4.0  # between an obstacle and where traffic begins
 PARKED_TRIES = 4  # places drawn for each parked car wanted
 
 PEDESTRIAN_SIZE_M = (0.45, 0.6, 1.75)
@@ -72,8 +73,9 @@ class World:
         weather = weather_of(scenario.weather, (scenario.town_seed, scenario.route_seed))
         self._standing = actors
         self._walkers = Walkers(town, route, scenario.pedestrians, actors, rng)
-        self._traffic = Traffic(town, route, scenario.vehicles, scenario.cyclists, np.zeros((0, 3)), rng,
-                                np.column_stack([obstacles.pose, obstacles.size_m[:, :2]]), weather.is_dark)
+        self._num_obstacles = len(obstacles.id)
+        keep_clear = np.column_stack([obstacles.pose[:, :2], obstacles.size_m[:, 0] / 2 + OBSTACLE_CLEAR_M])
+        self._traffic = Traffic(town, route, scenario.vehicles, scenario.cyclists, keep_clear, rng, weather.is_dark)
         actors = _number([self._standing, self._traffic.actors, self._walkers.actors])
         self._vehicle.set_road_friction(weather.friction)
         self._physics.reset(self._vehicle.car.body(), motion, _solids(actors, town))
@@ -111,8 +113,10 @@ class World:
         traffic, walkers = self._traffic.actors, self._walkers.actors
         if self._standing is standing and not len(traffic.id) and not len(walkers.id):
             return before.actors
-        parts = [self._standing,
-                 self._traffic.step(before.ego, before.signals, walkers.pose, self._walkers.velocity_mps, dt_s),
+        mine = slice(self._num_obstacles)
+        obstacles = np.column_stack([standing.pose[mine], standing.size_m[mine, :2], standing.speed_mps[mine]])
+        parts = [self._standing, self._traffic.step(before.ego, before.signals, walkers.pose,
+                                                    self._walkers.velocity_mps, dt_s, obstacles),
                  self._walkers.step(before.ego, traffic, before.signals, dt_s)]
         return dataclasses.replace(before.actors, **{
             name: np.concatenate([getattr(part, name) for part in parts]) for name in ("pose", "speed_mps", "lamps")})

@@ -16,8 +16,11 @@ from envs.road_users import CYCLIST
 from envs.roads.network import Command
 from envs.state import Lamp
 
+LONG_M = 7.0
+BEND_TO_TURN = 2.2  # a vehicle that takes turns of a radius likes the bends of roads so many times as wide
+SHOULDER_USED_M = 0.35  # by long vehicles in bends
 EDGE_M = 0.7  # a cyclist's middle from the lane's right edge
-SIDEWAYS_MPS = 0.3  # without changing lanes
+SIDEWAYS_MPS = 0.4  # without changing lanes
 CHANGE_S = 4.0  # a lane change takes
 CHANGE_MPS = 3.0  # slower than this it takes longer
 INDICATE_S, INDICATE_M = 4.0, 25.0  # before a turn
@@ -38,18 +41,28 @@ def throw(user: Row) -> float:
 
 
 @inlined
+def _room_in(world: LaneMap, user: Row, number: int) -> float:
+    """Smallest radius [m] of a lane, and of the only lane behind it seen at the scale of turns."""
+    lane = world.lanes[number]
+    radius = lane.radius_m
+    if lane.next_to - lane.next_from == 1:
+        radius = min(radius, world.lanes[world.next_lane[lane.next_from]].radius_m / BEND_TO_TURN)
+    return radius
+
+
+@inlined
 def next_lane(world: LaneMap, user: Row, lane: int) -> int:
     """A successor drawn among those wide enough for the vehicle, else the widest; -1 where the road ends."""
-    row, best, widest, count = world.lanes[lane], -1, 0.0, 0
+    row, best, widest, count = world.lanes[lane], -1, -1.0, 0
     for at in range(row.next_from, row.next_to):
-        radius = world.lanes[world.next_lane[at]].radius_m
+        radius = _room_in(world, user, world.next_lane[at])
         count += int(radius >= user.least_radius_m)
         if radius > widest:
             widest, best = radius, world.next_lane[at]
     if count > 0:
         left = int(throw(user) * count)
         for at in range(row.next_from, row.next_to):
-            if world.lanes[world.next_lane[at]].radius_m >= user.least_radius_m:
+            if _room_in(world, user, world.next_lane[at]) >= user.least_radius_m:
                 if left == 0:
                     return world.next_lane[at]
                 left -= 1
@@ -84,8 +97,19 @@ def advance(world: LaneMap, user: Row, v: float, dt_s: float) -> None:
 
 @inlined
 def rest(world: LaneMap, user: Row) -> float:
-    """Where in its lane a user keeps [m left of the centre]: the middle, cyclists the right edge."""
-    return EDGE_M - world.lanes[user.path[CUR]].width_m / 2 if user.kind == CYCLIST else 0.0
+    """Where in its lane a user keeps [m left of the centre]: the middle; cyclists the right edge.
+
+    In a bend a long vehicle needs more than its width, half of its square over eight radii on either side, and takes
+    it from the shoulder.
+    """
+    if user.kind == CYCLIST:
+        return EDGE_M - world.lanes[user.path[CUR]].width_m / 2
+    if user.length_m < LONG_M or world.lanes[user.path[CUR]].junction >= 0:
+        return 0.0
+    lane = world.lanes[user.path[CUR]]
+    begin = max(user.s - user.length_m, 0.0)
+    turned = place(world.points, lane, user.s)[2] - place(world.points, lane, begin)[2]
+    return -min(SHOULDER_USED_M, abs(turned) * user.length_m / 12.0)
 
 
 @inlined

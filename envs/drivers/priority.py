@@ -27,12 +27,12 @@ from envs.drivers.following import (
     safe_speed,
 )
 from envs.drivers.lane_map import LaneMap, Row
+from envs.drivers.motion import LONG_M
 from envs.geometry import Array
 from envs.roads.network import Command, Control
 from envs.state import Phase
 
 CLEAR_M, LONG_CLEAR_M = 0.5, 2.5  # behind a shared area before it is free; where one of both is long
-LONG_M = 7.0
 SLOW_MPS = 2.0  # whoever is slower behind a junction may stay there
 ROOM_GAP_M = 2.5  # between cars that queue behind a junction
 REQUEST_MPS2 = 1.2  # a passage is asked for before braking for the line gets harder than this
