@@ -20,7 +20,8 @@ DT_S = 0.1
 
 def town_of(network: RoadNetwork) -> Town:
     nothing = np.zeros(0, int)
-    return Town(0, network, SignPosts(nothing, np.zeros((0, 3)), np.zeros(0), nothing, np.zeros(0)),
+    none = np.zeros(0)
+    return Town(0, network, SignPosts(nothing, np.zeros((0, 3)), none, nothing, none, nothing, none),
                 Props(nothing, np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), np.uint8)))
 
 
