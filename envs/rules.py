@@ -107,11 +107,11 @@ class Facts:
     min_speed_pct: float = 100.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pace:
     """Speeds since the last quarter of the route, to compare the ego with the traffic about it."""
 
-    moved: frozenset[int] = frozenset()  # ids of vehicles that have driven: those parked are no traffic
+    moved: Array | None = None  # (K,) bool: vehicles that have driven; those parked are no traffic
     own_mps: float = 0.0  # sum over steps with traffic
     traffic_mps: float = 0.0  # sum of the traffic's mean over the same steps
     quarters: tuple[float, ...] = ()  # per cent, of those behind
@@ -265,20 +265,18 @@ def _pace(pace: Pace, state: WorldState, completion: float, at_goal: bool) -> Pa
     """Add this step; at the end of a quarter of the route, or at the goal, compare."""
     actors, ego = state.actors, state.ego
     is_driving = (actors.kind == ActorKind.VEHICLE) & (actors.speed_mps > STANDSTILL_MPS)
-    moved = pace.moved
-    if is_driving.any():
-        moved |= set(actors.id[is_driving].tolist())
-    if not moved:
+    moved = is_driving if pace.moved is None else pace.moved | is_driving
+    if not moved.any():
         return pace
-    delta = actors.pose[:, :2] - (ego.x_m, ego.y_m)
-    is_near = np.isin(actors.id, list(moved)) & (np.hypot(delta[:, 0], delta[:, 1]) < SURROUNDING_M)
+    near = np.flatnonzero(moved & ((actors.pose[:, 0] - ego.x_m) ** 2 + (actors.pose[:, 1] - ego.y_m) ** 2
+                                   < SURROUNDING_M ** 2))
     own, traffic = pace.own_mps, pace.traffic_mps
-    if is_near.any():
-        own, traffic = own + ego.speed_mps, traffic + float(actors.speed_mps[is_near].mean())
+    if len(near):
+        own, traffic = own + ego.speed_mps, traffic + float(actors.speed_mps[near].sum()) / len(near)
     if at_goal or completion >= (len(pace.quarters) + 1) / 4:
         percent = 100.0 * min(1.0, max(own, 0.0) / traffic) if traffic > 0 else 100.0
-        return Pace(frozenset(moved), quarters=(*pace.quarters, percent))
-    return replace(pace, moved=frozenset(moved), own_mps=own, traffic_mps=traffic)
+        return Pace(moved, quarters=(*pace.quarters, percent))
+    return replace(pace, moved=moved, own_mps=own, traffic_mps=traffic)
 
 
 def _stop_lines(memory: Memory, state: WorldState, route_m: float, lateral_m: float) -> tuple[Memory, bool]:

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 
 from envs.config import CameraConfig, DriveConfig
-from envs.geometry import Array
+from envs.geometry import Array, ego_from_world
 from envs.render.camera import RENDERERS, pose_of
 from envs.render.scene import Light, build_scene, light_of
 from envs.signs import SIGNS
-from envs.state import WorldState
+from envs.state import ActorKind, Control, WorldState
 from envs.world import World
-from scenarios.spec import Obstacle, Scenario
+from scenarios.spec import BUSY_STREETS, Obstacle, Scenario
 
 TOWNS, COLUMNS = range(6), 3
 PAIRED_TOWNS = range(2, 5)
@@ -40,6 +40,7 @@ HIDDEN_FROM_M, HIDER_BEFORE_M = 16.0, (3.2, 3.8, 4.4, 5.0)
 HIDER_ASIDE_M, VAN_M = 1.0, (4.4, 1.9, 2.6)
 SUN_TURN_DEG = (0, 90, 180, 270)  # of the driver's heading, to the left
 LOW_SUN = math.radians(15)
+BUSY_TOWNS, BUSY_STEPS, BUSY_AHEAD_M = range(10_000, 10_008), 150, 14.0
 
 
 def _at(state: WorldState, line_m: Array, station_m: Array, at_m: float) -> WorldState:
@@ -120,6 +121,36 @@ def cases() -> Iterator[tuple[WorldState, Light]]:
         yield here, replace(light_of(here.town), sun=sun)
 
 
+def busy_junction(town_seed: int) -> WorldState:
+    """A quarter of a minute into a busy town's life: before the junction with most road users in view."""
+    world = World(DriveConfig(camera=CAMERA))
+    state = world.reset(Scenario(name="sheet", town_seed=town_seed, **BUSY_STREETS), np.random.default_rng(town_seed))
+    for _ in range(BUSY_STEPS):
+        state = world.step(Control(0.0, -1.0))
+    world.close()
+    network, actors = state.town.network, state.actors
+    best, most = state, -1.0
+    for junction in network.junctions:
+        for lane in (network.lanes[k] for k in junction.incoming if network.lanes[k].length_m > 2 * BUSY_AHEAD_M):
+            view = _at(state, lane.centre_m, lane.station_m, lane.length_m - BUSY_AHEAD_M)
+            ahead, aside = ego_from_world(view.ego.pose, actors.pose[:, :2]).T
+            is_free = np.hypot(ahead - 3.0, aside).min(initial=np.inf) > 6.0
+            seen = (ahead > 6) & (ahead < 50) & (np.abs(aside) < 0.75 * ahead)
+            count = np.where(actors.kind[seen] == ActorKind.VEHICLE, 1.0, 1.5) @ (0.5 + (ahead[seen] < 30))
+            if is_free and count > most:
+                best, most = view, float(count)
+    return best
+
+
+def draw_junctions(renderer: str = "raster") -> Array:
+    """Eight busy junctions of val towns as uint8 (H, W, 3) RGB, two rows of four, each in the weather of its town."""
+    states = [busy_junction(seed) for seed in BUSY_TOWNS]
+    camera = RENDERERS[renderer](CAMERA)
+    pictures = [camera.render(build_scene(state), pose_of(CAMERA, state.ego)).rgb for state in states]
+    camera.close()
+    return _tiled(pictures, CASE_COLUMNS)
+
+
 def draw_sheet(renderer: str = "raster") -> Array:
     """The sheet as uint8 (H, W, 3) RGB: pictures row by row, the two views of a town one after the other."""
     return _tiled(_pictures(renderer, TOWNS), COLUMNS)
@@ -155,7 +186,7 @@ def _tiled(pictures: Sequence[Array], columns: int) -> Array:
     return np.concatenate(rows)[:-FRAME_PX, :-FRAME_PX]
 
 
-SHEETS = {"towns": draw_sheet, "cameras": draw_pairs, "cases": draw_cases}
+SHEETS = {"junctions": draw_junctions, "towns": draw_sheet, "cameras": draw_pairs, "cases": draw_cases}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in SHEETS:
