@@ -61,12 +61,15 @@ class Walkers:
     """(W,) int: the town's crossing at which a person waits or walks, -1 elsewhere"""
     is_on_way: Array
     """(W,) bool: on the way over the road, on a crossing or not"""
+    party: Array
+    """(W,) int: with whom a person walks"""
 
     def __init__(self, town: Town, route: Route, count: int, parked: Actors, rng: np.random.Generator) -> None:
         """`count` people near the route; `parked` is everything that stands in their way."""
         self._ground: Ground | None = None
         self.actors, self.velocity_mps = no_actors(), np.zeros((0, 2))
         self.crossing, self.is_on_way = np.zeros(0, int), np.zeros(0, bool)
+        self.party = np.zeros(0, int)
         pavements = pave(town, route, parked) if count else None
         if pavements is None or not pavements.is_open.all(axis=1).any():
             return
@@ -74,6 +77,7 @@ class Walkers:
         size, pace = draw_people(count, rng)
         self._parties, self._people = _form_parties(pavements, pace, rng)
         _hide_child(self._parties, self._ground, size, rng)
+        self.party = self._people["party"].copy()
         self._luck = rng.random((len(self._parties), LUCK))
         self._red_s = np.zeros(0)
         settle(self._parties, self._people, self._ground)

@@ -10,18 +10,20 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from envs.gaps import (
     HOLD,
     HURRY,
     RETREAT,
     STANDING_MPS,
+    compiled,
     distance_of,
     foresee,
+    inlined,
     is_gap,
     is_occupied,
     is_past,
+    leaves_gap,
 )
 from envs.geometry import Array
 from envs.roads.pavements import LINES, Pavements
@@ -48,6 +50,7 @@ ROOM_M = 4.0  # how far ahead people make room for those who come towards them
 CHILD_REACTION_S, CHILD_BRAKING_MPS2, CHILD_SPARE_M = 1.0, 6.0, 1.0  # of a careful driver who sees a child run out
 CHILD_WINDOW_M = 3.0
 CHILD_PATIENCE_S = 180.0
+LUCK_NEVER = 0.99  # a drawn number with which nothing special happens
 WALK, APPROACH, WAIT, CROSS, RETURN, HIDE = range(6)
 ZEBRA, FREE = int(WayKind.ZEBRA), int(WayKind.FREE)
 OFF, RED = int(Phase.OFF), int(Phase.RED)
@@ -76,7 +79,7 @@ class Sight(NamedTuple):
     red_s: Array  # (G,) for how long a group has shown red
 
 
-@njit(cache=True)
+@compiled
 def advance(parties: Any, people: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) -> None:
     """Everybody `dt_s` later; `luck` (P, L) are the parties' own numbers in [0, 1)."""
     for i in range(len(parties)):
@@ -108,7 +111,7 @@ def advance(parties: Any, people: Any, ground: Ground, sight: Sight, luck: Array
             people[i].yaw_rad = np.arctan2(y, x)
 
 
-@njit(cache=True)
+@compiled
 def settle(parties: Any, people: Any, ground: Ground) -> None:
     """Put everybody where they want to be, facing their way."""
     for i in range(len(people)):
@@ -125,7 +128,7 @@ def settle(parties: Any, people: Any, ground: Ground) -> None:
             people[i].yaw_rad = np.arctan2(dy, dx)
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def goal(party: Any, person: Any, ground: Ground) -> tuple[float, float]:
     """Where a person wants to be now [m]."""
     if party.state == WALK:
@@ -135,13 +138,13 @@ def goal(party: Any, person: Any, ground: Ground) -> tuple[float, float]:
     return _on_way(party, ground.ways, party.progress_m - person.behind_m, party.shift_m + beside)
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def member_line(party: Any, beside: int) -> int:
     """The line of a member `beside` the leader's."""
     return min(party.line + beside, LINES - 1)
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def point(pavements: Pavements, place: int, share: float, line: int) -> tuple[float, float]:
     """World point [m] a share of the way from a pavement point to the next."""
     after, points = pavements.after[place], pavements.point_m
@@ -149,7 +152,7 @@ def point(pavements: Pavements, place: int, share: float, line: int) -> tuple[fl
     return ax + share * (points[after, line, 0] - ax), ay + share * (points[after, line, 1] - ay)
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def shifted(pavements: Pavements, place: int, share: float, by: float) -> tuple[int, float]:
     """The place and share `by` points farther along a kerb, stopped at its ends."""
     share += by
@@ -164,7 +167,7 @@ def shifted(pavements: Pavements, place: int, share: float, by: float) -> tuple[
     return place, share
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def direction(party: Any, ways: Ways) -> tuple[float, float]:
     """Unit vector of a party's way, from its own end to the other."""
     x = ways.end_m[party.way, 1 - party.end, 0] - ways.end_m[party.way, party.end, 0]
@@ -173,13 +176,13 @@ def direction(party: Any, ways: Ways) -> tuple[float, float]:
     return x / length, y / length
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _length(party: Any, ways: Ways) -> float:
     ends, way = ways.end_m, party.way
     return float(np.hypot(ends[way, 1, 0] - ends[way, 0, 0], ends[way, 1, 1] - ends[way, 0, 1]))
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _on_way(party: Any, ways: Ways, progress_m: float, left_m: float) -> tuple[float, float]:
     """World point [m] at a progress along a party's way, `left_m` beside it."""
     x, y = direction(party, ways)
@@ -187,14 +190,14 @@ def _on_way(party: Any, ways: Ways, progress_m: float, left_m: float) -> tuple[f
     return ax + progress_m * x - left_m * y, ay + progress_m * y + left_m * x
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _draw(party: Any, luck: Array) -> float:
     """The party's next number in [0, 1)."""
     party.cursor = (party.cursor + 1) % luck.shape[1]
     return float(luck[party.row, party.cursor])
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _follow(person: Any, to: tuple[float, float], fastest_mps: float, dt_s: float) -> None:
     """Move straight towards a point, no faster than `fastest_mps`."""
     dx, dy = to[0] - person.x_m, to[1] - person.y_m
@@ -207,13 +210,13 @@ def _follow(person: Any, to: tuple[float, float], fastest_mps: float, dt_s: floa
         person.yaw_rad = np.arctan2(dy, dx)
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _is_walkable(party: Any, pavements: Pavements, place: int, line: int) -> bool:
     """Whether the whole party can be at a place with its leader on a line."""
     return pavements.is_open[place, line] and (party.size == 1 or pavements.is_open[place, min(line + 1, LINES - 1)])
 
 
-@njit(cache=True, forceinline=True)
+@compiled
 def _walk(party: Any, ground: Ground, luck: Array, way_m: float) -> None:
     """Go `way_m` along the line, round at its end, or turn to a way that begins here."""
     pavements, ways = ground.pavements, ground.ways
@@ -233,7 +236,7 @@ def _walk(party: Any, ground: Ground, luck: Array, way_m: float) -> None:
             party.timer_s = HESITATION_S[0] + (HESITATION_S[1] - HESITATION_S[0]) * _draw(party, luck)
 
 
-@njit(cache=True, forceinline=True)
+@compiled
 def _make_room(party: Any, people: Any, pavements: Pavements) -> None:
     """Change to the next line on the right when somebody comes towards the party on its own."""
     line = party.line + party.heading
@@ -256,13 +259,13 @@ def _make_room(party: Any, people: Any, pavements: Pavements) -> None:
             return
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _pace_over(party: Any, ways: Ways) -> float:
     """Pace on a way [m/s]."""
     return max(party.pace_mps, _length(party, ways) / LONGEST_S)
 
 
-@njit(cache=True, forceinline=True)
+@compiled
 def _wait(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) -> None:
     """Stand at the kerb and look; step out when the gap is long enough, walk on when patience ends."""
     party.timer_s -= dt_s
@@ -274,7 +277,7 @@ def _wait(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) ->
         party.turns_back = 1 if _draw(party, luck) < TURN_BACK_SHARE else 0
 
 
-@njit(cache=True, forceinline=True)
+@compiled
 def _may_cross(party: Any, ground: Ground, sight: Sight) -> bool:
     """By the lights, the lanes that lead to the way, and what is in sight."""
     ways, kind = ground.ways, ground.ways.kind[party.way]
@@ -286,11 +289,12 @@ def _may_cross(party: Any, ground: Ground, sight: Sight) -> bool:
             if sight.signals[group] != RED or sight.red_s[group] > FRESH_RED_S:
                 return False
     pace, length = _pace_over(party, ways), _length(party, ways)
-    needed = (length - 2 * KERB_M) / pace + MARGIN_S[kind]
+    tail = SLOTS_M[party.size - 1]
+    needed = (length - 2 * KERB_M + tail) / pace + MARGIN_S[kind]
     if not is_gap(party.way, ways, ground.lanes, sight.cars, needed, kind == ZEBRA or is_guarded):
         return False
     dx, dy = direction(party, ways)
-    if foresee(_on_way(party, ways, 0.0, 0.0), (pace * dx, pace * dy), 1.0, _breadth(party), sight.cars) != 0:
+    if foresee(_on_way(party, ways, 0.0, 0.0), (pace * dx, pace * dy), 1.0, (_breadth(party), tail), sight.cars) != 0:
         return False
     for k in range(int(length / 0.5)):
         x, y = _on_way(party, ways, 0.5 * k, 0.0)
@@ -299,13 +303,13 @@ def _may_cross(party: Any, ground: Ground, sight: Sight) -> bool:
     return True
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _breadth(party: Any) -> float:
     """How far a party's people are beside its middle [m]."""
     return 0.0 if party.size == 1 else ABREAST_M / 2
 
 
-@njit(cache=True, forceinline=True)
+@compiled
 def _cross(party: Any, leader: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) -> None:
     """Walk over the road: hold for what cannot stop, hurry out of its way, step round what stands."""
     ways = ground.ways
@@ -316,7 +320,8 @@ def _cross(party: Any, leader: Any, ground: Ground, sight: Sight, luck: Array, d
     x, y = _on_way(party, ways, party.progress_m, party.shift_m)
     act = 0
     if party.runs == 0:
-        act = foresee((x, y), (pace * dx, pace * dy), fast / pace, _breadth(party), sight.cars)
+        extent = _breadth(party), SLOTS_M[party.size - 1]
+        act = foresee((x, y), (pace * dx, pace * dy), fast / pace, extent, sight.cars)
     if act == HOLD and party.road_s > LAST_HOLD_S:
         act = HURRY
     touched = is_occupied(x + 0.6 * dx, y + 0.6 * dy, sight.cars, 0.35 + _breadth(party))
@@ -334,7 +339,7 @@ def _cross(party: Any, leader: Any, ground: Ground, sight: Sight, luck: Array, d
             _leave(party, ground, luck, 1 - party.end)
 
 
-@njit(cache=True, forceinline=True)
+@compiled
 def _return(party: Any, ground: Ground, luck: Array, dt_s: float) -> None:
     """Step back to the kerb, then wait again or give it up."""
     party.road_s += dt_s
@@ -345,7 +350,7 @@ def _return(party: Any, ground: Ground, luck: Array, dt_s: float) -> None:
             _leave(party, ground, luck, party.end)
 
 
-@njit(cache=True, forceinline=True)
+@compiled
 def _leave(party: Any, ground: Ground, luck: Array, end: int) -> None:
     """Walk on from an end of the way, in either direction."""
     place = ground.ways.foot[party.way, end]
@@ -360,18 +365,18 @@ def _leave(party: Any, ground: Ground, luck: Array, end: int) -> None:
     party.line = max(best, 0)
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def child_distance(speed_mps: float, hidden_m: float, run_mps: float) -> float:
     """Distance to a child's way [m] from which a careful driver can still stop when it begins to run.
 
-    It is out of sight for `hidden_m`; then the driver reacts within 1 s and brakes with 6 m/s2, and stops 1 m before it:
+    It is out of sight for `hidden_m`; then the driver reacts within 1 s, brakes with 6 m/s2 and stops 1 m before it:
     d = v (t_hidden + 1 s) + v^2 / (2 * 6 m/s2) + 1 m.
     """
     reaction = CHILD_REACTION_S + hidden_m / run_mps
     return speed_mps * reaction + speed_mps * speed_mps / (2 * CHILD_BRAKING_MPS2) + CHILD_SPARE_M
 
 
-@njit(cache=True, forceinline=True)
+@compiled
 def _hide(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) -> None:
     """Wait between parked cars; run when the ego car is just far enough and nobody else comes."""
     ways, way, ego = ground.ways, party.way, sight.cars[0]
@@ -392,7 +397,8 @@ def _hide(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) ->
     needed = _length(party, ways) / party.pace_mps + MARGIN_S[ways.kind[way]]
     for c in range(1, len(sight.cars)):
         car = sight.cars[c]
-        behind = ego[2] * (car[0] - ego[0]) + ego[3] * (car[1] - ego[1]) < 0.0 and ego[2] * car[2] + ego[3] * car[3] > 0.7
-        if not behind and not is_gap(way, ways, ground.lanes, sight.cars[c:c + 1], needed, False):
+        behind = (ego[2] * (car[0] - ego[0]) + ego[3] * (car[1] - ego[1]) < 0.0
+                  and ego[2] * car[2] + ego[3] * car[3] > 0.7)
+        if not behind and not leaves_gap(car, way, ways, ground.lanes, needed, False):
             return
     party.state, party.runs, party.road_s, party.turns_back = CROSS, 1, 0.0, 0

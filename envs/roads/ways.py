@@ -1,7 +1,7 @@
 """Ways over the road for people on foot: a town's crossings, and any place where a slow street can be crossed.
 
-A way joins two points outside the kerbs. With it comes what a person looks at before stepping out: every lane that leads
-to it and how far it is along that lane. Built for one episode, clear of what stands there.
+A way joins two points outside the kerbs. With it comes what a person looks at before stepping out: every lane that
+leads to it and how far it is along that lane. Built for one episode, clear of what stands there.
 """
 
 from __future__ import annotations
@@ -90,13 +90,14 @@ def lane_lines(network: RoadNetwork) -> LaneLines:
     counts = [len(lane.centre_m) for lane in lanes]
     centre = np.array([(lane.centre_m.min(axis=0) + lane.centre_m.max(axis=0)) / 2 for lane in lanes])
     radius = [float(np.hypot(*(lane.centre_m - middle).T).max()) for lane, middle in zip(lanes, centre, strict=True)]
-    return LaneLines(np.concatenate([lane.centre_m for lane in lanes]), np.concatenate([lane.station_m for lane in lanes]),
+    return LaneLines(np.concatenate([lane.centre_m for lane in lanes]),
+                     np.concatenate([lane.station_m for lane in lanes]),
                      np.concatenate([[0], np.cumsum(counts)]), np.array([lane.width_m / 2 for lane in lanes]),
                      np.column_stack([centre, radius]))
 
 
 def find_ways(town: Town, route: Route, pavements: Pavements, standing: Actors) -> Ways:
-    """Every crossing that leads from pavement to pavement, free places along the route, and hidden ones on its right."""
+    """Every crossing that joins two pavements, free places along the route, and hidden ones on its right."""
     network = town.network
     found = [_marked(crossing) for crossing in network.crossings]
     taken = np.array([candidate.end_m.mean(axis=0) for candidate in found]).reshape(-1, 2)
@@ -120,9 +121,7 @@ def pack_ways(found: list[_Candidate], foot: Array, network: RoadNetwork, num_po
     for row in range(len(found) - 1, -1, -1):  # crossings come first in the list and so win
         if found[row].kind != WayKind.HIDDEN:
             at[foot[row]] = 2 * row, 2 * row + 1
-    groups = [sorted({network.lanes[i].signal for i, middle in zip(row.lanes, row.middle_m, strict=True)
-                      if network.lanes[i].signal is not None and middle > network.lanes[i].length_m - SIGNAL_REACH_M})
-              for row in found]
+    groups = [_guards(network, row) for row in found]
     group = np.full((len(found), max([1, *map(len, groups)])), -1)
     for row, members in enumerate(groups):
         group[row, :len(members)] = members
@@ -130,7 +129,7 @@ def pack_ways(found: list[_Candidate], foot: Array, network: RoadNetwork, num_po
                 np.array([int(row.kind) for row in found], int),
                 np.array([max(network.lanes[i].speed_limit_mps for i in row.lanes) for row in found]),
                 np.array([row.outside_m for row in found]), np.array([row.crossing for row in found], int),
-                foot.reshape(-1, 2), at, group, np.concatenate([[0], np.cumsum([len(lead) for lead in leads])]).astype(int),
+                foot.reshape(-1, 2), at, group, np.cumsum([0, *map(len, leads)]),
                 np.array([lane for lead in leads for lane in lead], int),
                 np.array([distance for lead in leads for distance in lead.values()], float))
 
@@ -191,7 +190,8 @@ def _hidden(network: RoadNetwork, lane: Lane, standing: Actors) -> list[_Candida
     near = ((standing.pose[:, :2] > low) & (standing.pose[:, :2] < high)).all(axis=1) & (standing.speed_mps == 0.0)
     cars = []
     for row in np.flatnonzero(near & (standing.kind == ActorKind.VEHICLE)).tolist():
-        station, left = project(lane.centre_m, lane.station_m, *standing.pose[row, :2].tolist(), 0, len(lane.centre_m))
+        x, y = standing.pose[row, :2].tolist()
+        station, left = project(lane.centre_m, lane.station_m, x, y, 0, len(lane.centre_m))
         outside = -left - lane.width_m / 2 - SHOULDER_M
         if HIDDEN_OUTSIDE_M[0] < outside < HIDDEN_OUTSIDE_M[1]:
             cars.append((float(station), float(standing.size_m[row, 0]) / 2, outside))
@@ -224,6 +224,13 @@ def _is_clear(found: list[_Candidate], boxes: Array) -> Array:
         near = np.hypot(*(boxes[:, :2] - candidate.end_m.mean(axis=0)).T) < length + boxes[:, 4] + boxes[:, 5] + 2.0
         clear[row] = not is_blocked(strip, boxes[near], BODY_M).any()
     return clear
+
+
+def _guards(network: RoadNetwork, way: _Candidate) -> list[int]:
+    """The signal groups of the lanes that stop before a way."""
+    lanes = [network.lanes[i] for i in way.lanes]
+    return sorted({lane.signal for lane, middle in zip(lanes, way.middle_m, strict=True)
+                   if lane.signal is not None and middle > lane.length_m - SIGNAL_REACH_M})
 
 
 def _leading(network: RoadNetwork, before: dict[int, list[int]], way: _Candidate) -> dict[int, float]:
