@@ -15,12 +15,14 @@ from numba import njit
 
 from envs.config import CameraConfig
 from envs.geometry import Array, ego_from_world
-from envs.render.boxes import INSTANCE_SIGN
+from envs.lights import head_centres
+from envs.render.boxes import INSTANCE_LIGHT, INSTANCE_SIGN
 from envs.render.camera import CameraPose, Frame, project_points
 from envs.render.scene import SemanticClass
+from envs.render.signals import BOARD_M, HOUSING_M
 from envs.roads.network import Control, Route
 from envs.signs import outline_of
-from envs.state import EGO_SHAPE, Town, WorldState
+from envs.state import EGO_SHAPE, Phase, Town, WorldState
 
 PATH_STATIONS_M = (2.0, 4.0, 6.0, 8.0, 10.0, 12.5, 15.0, 18.0, 21.0, 25.0, 30.0, 36.0)
 LANE_ROWS = 16
@@ -29,9 +31,12 @@ LEAD_COLUMNS = 20
 LEAD_MAX_M = 60.0
 STOP_MAX_M = 40.0
 SIGN_MAX_M = 60.0
+_CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 SIGN_MIN_PX = 3.0
 SIGN_MIN_VISIBLE = 0.3
 SIGN_FACING_COS = 0.3  # a face turned farther away cannot be read
+LIGHT_MAX_M = 60.0
+LIGHT_MIN_PX = 2.0  # across: a lamp is then as large as a pixel
 _OBSTACLES = np.zeros(256, bool)
 _OBSTACLES[[SemanticClass.BUILDING, SemanticClass.VEGETATION, SemanticClass.VEHICLE, SemanticClass.PEDESTRIAN,
             SemanticClass.CYCLIST]] = True
@@ -39,7 +44,9 @@ _OBSTACLES[[SemanticClass.BUILDING, SemanticClass.VEGETATION, SemanticClass.VEHI
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What is true of one frame. Lengths in metres, pixels of the full frame; S signs, nearest first."""
+    """What is true of one frame. Lengths in metres, pixels of the full frame; S signs and L heads of
+    traffic lights, nearest first.
+    """
 
     path_m: Array  # (12, 2) float32, ego frame, route points PATH_STATIONS_M ahead; straight on past the route's end
     boundaries_px: Array  # (2, 16) float32, u of the own lane's left and right edge at lane_rows(); nan: not there
@@ -49,6 +56,13 @@ class Labels:
     sign_position_m: Array  # (S, 2) float32, ego frame
     sign_visible: Array  # (S,) float32, share of the face's projected area that shows
     lead_m: Array  # (20,) float32, smallest depth of an obstacle in each block of columns, at most LEAD_MAX_M
+    light_box_px: Array  # (L, 4) float32, of the housing
+    light_phase: Array  # (L,) int64 of Phase; OFF where it is dark
+    light_distance_m: Array  # (L,) float32, from the camera
+    light_visible: Array  # (L,) float32, share of the housing's projected area that shows
+    light_is_mine: Array  # (L,) bool: it binds the ego on its route
+    my_light: int  # Phase of the next light on the route within LIGHT_MAX_M, OFF if there is none
+    my_light_m: float  # front bumper to its stop line, inf without one
     stop_m: float  # front bumper to the next stop or yield line on the route, inf beyond STOP_MAX_M
     stop_kind: int  # Control of that line
     speed_limit_mps: float
@@ -64,11 +78,18 @@ def label(state: WorldState, camera: CameraConfig, pose: CameraPose, frame: Fram
     """The truth about `frame`, taken at `state` from `pose`; `route_m` is the ego's station on the route, if known."""
     station, _ = state.route.locate(state.ego.x_m, state.ego.y_m, route_m)
     stop_m, stop_kind = next_line(state.route, station)
-    box, row, distance, position, visible = _signs(state.town, camera, pose, frame, state.ego.pose)
+    pixels = _count(frame.instance_id, INSTANCE_LIGHT + len(state.town.signal_heads.group))
+    box, row, distance, position, visible = _signs(state.town, camera, pose, pixels, state.ego.pose)
+    my_light_m, mine = next_light(state.route, station)
+    light_box, light_row, light_distance, light_visible = _lights(state.town, camera, pose, pixels)
+    group = state.town.signal_heads.group[light_row]
     return Labels(
         path_m=path_ahead(state.route, station, state.ego.pose),
         boundaries_px=_boundaries(state.town, state.route, station, camera, pose),
         sign_box_px=box, sign_class=row, sign_distance_m=distance, sign_position_m=position, sign_visible=visible,
+        light_box_px=light_box, light_phase=_phases(state, group), light_distance_m=light_distance,
+        light_visible=light_visible, light_is_mine=group == mine,
+        my_light=int(_phases(state, np.array([mine]))[0]), my_light_m=my_light_m,
         lead_m=_lead(frame), stop_m=stop_m, stop_kind=stop_kind,
         speed_limit_mps=float(state.route.speed_limit_mps[state.route.index_at(station)]))
 
@@ -90,6 +111,22 @@ def next_line(route: Route, station_m: float) -> tuple[float, int]:
         if 0.0 <= line_m - bumper <= STOP_MAX_M:
             return float(line_m - bumper), int(control)
     return math.inf, int(Control.NONE)
+
+
+def next_light(route: Route, station_m: float) -> tuple[float, int]:
+    """(distance from the front bumper [m], signal group) of the next light within LIGHT_MAX_M, else (inf, -1)."""
+    bumper = station_m + EGO_SHAPE.front_m
+    for line_m, group in route.signals:
+        if 0.0 <= line_m - bumper <= LIGHT_MAX_M:
+            return float(line_m - bumper), group
+    return math.inf, -1
+
+
+def _phases(state: WorldState, group: Array) -> Array:
+    """What groups (K,) show, int64; OFF for group -1 and where nobody runs the lights."""
+    if len(state.signals) == 0:
+        return np.full(len(group), int(Phase.OFF))
+    return np.where(group >= 0, state.signals[group], int(Phase.OFF)).astype(np.int64)
 
 
 def _boundaries(town: Town, route: Route, station_m: float, camera: CameraConfig, pose: CameraPose) -> Array:
@@ -117,7 +154,7 @@ def _boundaries(town: Town, route: Route, station_m: float, camera: CameraConfig
     return result
 
 
-def _signs(town: Town, camera: CameraConfig, pose: CameraPose, frame: Frame,
+def _signs(town: Town, camera: CameraConfig, pose: CameraPose, pixels: Array,
            ego_pose: Array) -> tuple[Array, Array, Array, Array, Array]:
     """Box, class, distance, position and visible share of every sign that can be read, nearest first."""
     posts = town.signs
@@ -127,7 +164,6 @@ def _signs(town: Town, camera: CameraConfig, pose: CameraPose, frame: Frame,
     facing = (offset[:, 0] * np.cos(posts.pose[:, 2]) + offset[:, 1] * np.sin(posts.pose[:, 2])) / distance
     ahead = -offset @ pose.rotation[2]
     near = np.flatnonzero((distance < SIGN_MAX_M) & (facing > SIGN_FACING_COS) & (ahead > 0.5))
-    pixels = _count(frame.instance_id, INSTANCE_SIGN + len(posts.sign))
     found = []
     for row in near[np.argsort(distance[near])]:
         corners = project_points(camera, pose, face_outline(town, int(row)))[:, :2]
@@ -141,6 +177,32 @@ def _signs(town: Town, camera: CameraConfig, pose: CameraPose, frame: Frame,
     rows = table[:, 0].astype(np.int64)
     return (table[:, 1:5].astype(np.float32), posts.sign[rows].astype(np.int64).reshape(-1),
             distance[rows].astype(np.float32), ego_from_world(ego_pose, posts.pose[rows, :2]).astype(np.float32),
+            table[:, 5].astype(np.float32))
+
+
+def _lights(town: Town, camera: CameraConfig, pose: CameraPose, pixels: Array) -> tuple[Array, Array, Array, Array]:
+    """Box, row of SignalHeads, distance and visible share of every head whose lamps can be seen, nearest first."""
+    heads, centre = town.signal_heads, head_centres(town.signal_heads)
+    offset = pose.position_m - centre
+    distance = np.sqrt((offset ** 2).sum(axis=1))
+    yaw = heads.pose[:, 2]
+    facing = (offset[:, 0] * np.cos(yaw) + offset[:, 1] * np.sin(yaw)) / np.maximum(distance, 1e-9)
+    near = np.flatnonzero((distance < LIGHT_MAX_M) & (facing > SIGN_FACING_COS) & (-offset @ pose.rotation[2] > 0.5)
+                          & (pixels[INSTANCE_LIGHT:] > 0))
+    found = []
+    for row in near[np.argsort(distance[near])]:
+        size = np.array(BOARD_M if heads.arm_m[row] > 0 else HOUSING_M)
+        across = np.array([[-math.sin(yaw[row]), math.cos(yaw[row]), 0.0], [0.0, 0.0, 1.0]])
+        corners = project_points(camera, pose, centre[row] + _CORNERS * size[1:] / 2 @ across)[:, :2]
+        low = np.maximum(corners.min(axis=0), 0.0)
+        high = np.minimum(corners.max(axis=0), [camera.width_px, camera.height_px])
+        area = cv2.contourArea(corners.astype(np.float32))
+        visible = min(1.0, pixels[INSTANCE_LIGHT + row] / max(area, 1.0))
+        if (high - low).min() >= LIGHT_MIN_PX and visible >= SIGN_MIN_VISIBLE:
+            found.append((int(row), *low, *high, visible))
+    table = np.array(found, np.float64).reshape(-1, 6)
+    rows = table[:, 0].astype(np.int64)
+    return (table[:, 1:5].astype(np.float32), rows, distance[rows].astype(np.float32),
             table[:, 5].astype(np.float32))
 
 

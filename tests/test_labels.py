@@ -22,12 +22,12 @@ from envs.labels import (
     lane_rows,
     next_line,
 )
-from envs.render.boxes import INSTANCE_SIGN
+from envs.render.boxes import INSTANCE_LIGHT, INSTANCE_SIGN
 from envs.render.camera import RENDERERS, CameraPose, Frame, pose_of, project_points
 from envs.render.scene import SemanticClass, build_scene
-from envs.roads.network import Control, Marking, Route, random_route
+from envs.roads.network import Control, Marking, Route, random_route, route_over
 from envs.roads.procedural import build_town
-from envs.state import EGO_SHAPE, ActorKind, Actors, Town, VehicleState, WorldState
+from envs.state import EGO_SHAPE, ActorKind, Actors, Phase, Town, VehicleState, WorldState
 from tests import straight_road
 
 CAMERA = CameraConfig()
@@ -300,3 +300,49 @@ def test_marked_lanes_of_towns_have_an_edge_line():
     """What makes boundaries learnable: no road lane in a town without paint on its right."""
     for seed in TOWNS:
         assert all(lane.right == Marking.SOLID for lane in build_town(seed).network.lanes if lane.junction is None)
+
+
+class TestLights:
+    TOWN = build_town(3)
+
+    def before_line(self, away_m: float, mine: Phase, others: Phase) -> View:
+        """On the first lane with a light, front bumper `away_m` before its line."""
+        lane = next(lane for lane in self.TOWN.network.lanes if lane.signal is not None and lane.length_m > 80)
+        route = route_over(self.TOWN.network, (lane.id, lane.successors[0]))
+        at = route.signals[0][0] - away_m - EGO_SHAPE.front_m
+        x, y = (float(np.interp(at, route.station_m, route.points_m[:, k])) for k in range(2))
+        signals = np.full(len(self.TOWN.signal_plan.junction), int(others))
+        signals[lane.signal] = int(mine)
+        ego = VehicleState(x, y, float(np.interp(at, route.station_m, route.heading_rad)))
+        return look(dataclasses.replace(straight_road.state(0.0), town=self.TOWN, route=route, ego=ego,
+                                        signals=signals))
+
+    @pytest.mark.parametrize("away_m", [1.0, 8.0, 25.0])
+    def test_the_light_that_binds_the_ego_is_told_from_the_others(self, away_m):
+        for mine, others in ((Phase.GREEN, Phase.RED), (Phase.RED_YELLOW, Phase.RED), (Phase.OFF, Phase.OFF)):
+            labels = self.before_line(away_m, mine, others).labels
+            assert labels.my_light == mine and labels.my_light_m == pytest.approx(away_m, abs=0.1)
+            assert labels.light_is_mine.any()
+            assert (labels.light_phase[labels.light_is_mine] == mine).all()
+            assert (labels.light_phase[~labels.light_is_mine] == others).all()
+            assert (np.diff(labels.light_distance_m) >= 0).all() and (labels.light_visible >= 0.3).all()
+
+    def test_no_light_binds_behind_the_line_or_far_before_it(self):
+        for away_m in (-2.0, 62.0):
+            labels = self.before_line(away_m, Phase.RED, Phase.RED).labels
+            assert labels.my_light == Phase.OFF and labels.my_light_m == np.inf and not labels.light_is_mine.any()
+
+    def test_boxes_fit_the_pixels_of_their_head(self):
+        """Seen from in front and unhidden, within a pixel and a half: the side of the housing shows too."""
+        view, checked = self.before_line(8.0, Phase.RED, Phase.RED), 0
+        for box, share in zip(view.labels.light_box_px, view.labels.light_visible, strict=True):
+            left, top, right, bottom = box
+            inside = view.frame.class_id[int(top):math.ceil(bottom), int(left):math.ceil(right)]
+            assert (inside == SemanticClass.TRAFFIC_LIGHT).mean() > 0.5 * share
+            number = np.bincount(view.frame.instance_id[int(top):math.ceil(bottom), int(left):math.ceil(right)].ravel())
+            rows, columns = np.nonzero(view.frame.instance_id == INSTANCE_LIGHT + number[INSTANCE_LIGHT:].argmax())
+            if share > 0.9:
+                found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+                np.testing.assert_allclose(box, found, atol=1.6)
+                checked += 1
+        assert checked >= 1
