@@ -8,7 +8,7 @@ posts and no renderer here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,7 +48,7 @@ Painter = Callable[[Plate, Make], None]
 Figure = Callable[[Plate, bool], None]
 
 # Regular, heavy and wide, slim: makers differ. Weight and gap are shares of the numerals' height (DIN 1451: 1/7).
-NUMERALS = (Type(0.157, 0.107), Type(0.176, 0.095, 1.05), Type(0.143, 0.130, 0.94))
+NUMERALS = (Type(0.152, 0.110), Type(0.170, 0.098, 1.05), Type(0.140, 0.130, 0.94))
 _FINE = circle(180)
 _STRIPES = 5
 
@@ -65,8 +65,8 @@ def _prohibition(plate: Plate) -> None:
 
 def _warning(plate: Plate) -> None:
     """White triangle on its base with a red border."""
-    plate.fill(RED, rounded(shrunk(TIP_UP, 0.015), 0.03))
-    plate.fill(WHITE, rounded(shrunk(TIP_UP, 0.105), 0.02))
+    plate.fill(RED, rounded(shrunk(TIP_UP, 0.015), 0.03, 6))
+    plate.fill(WHITE, rounded(shrunk(TIP_UP, 0.105), 0.02, 6))
 
 
 def _order(plate: Plate) -> None:
@@ -85,8 +85,11 @@ def _cancelled(plate: Plate) -> None:
 
 
 def _number(plate: Plate, number: str, make: Make, colour: tuple[int, int, int]) -> None:
-    width = {2: 0.50, 3: 0.58}[len(number)]
-    write(plate, number, (0.5 - width / 2, 0.29, width, 0.42), NUMERALS[make.numerals], colour)
+    width = {2: 0.50, 3: 0.61}[len(number)]
+    letters = NUMERALS[make.numerals]
+    if len(number) > 2:  # the narrow type, Engschrift, is lighter
+        letters = replace(letters, weight=0.87 * letters.weight, gap=0.9 * letters.gap)
+    write(plate, number, (0.5 - width / 2, 0.29, width, 0.42), letters, colour)
 
 
 def limit(number: str) -> Painter:
@@ -123,8 +126,8 @@ def order(figure: Figure) -> Painter:
 
 def paint_yield(plate: Plate, make: Make) -> None:
     """White triangle on its tip with a red border (Zeichen 205)."""
-    plate.fill(RED, rounded(shrunk(TIP_DOWN, 0.015), 0.03))
-    plate.fill(WHITE, rounded(shrunk(TIP_DOWN, 0.105), 0.02))
+    plate.fill(RED, rounded(shrunk(TIP_DOWN, 0.015), 0.03, 6))
+    plate.fill(WHITE, rounded(shrunk(TIP_DOWN, 0.105), 0.02, 6))
 
 
 def paint_stop(plate: Plate, make: Make) -> None:
@@ -135,8 +138,8 @@ def paint_stop(plate: Plate, make: Make) -> None:
 
 def paint_priority(plate: Plate, make: Make) -> None:
     """Yellow diamond in a white one with a thin black edge (Zeichen 306)."""
-    plate.fill(BLACK, rounded(shrunk(DIAMOND, 0.012), 0.05))
-    plate.fill(WHITE, rounded(shrunk(DIAMOND, 0.026), 0.04))
+    plate.fill(BLACK, rounded(shrunk(DIAMOND, 0.018), 0.05, 6))
+    plate.fill(WHITE, rounded(shrunk(DIAMOND, 0.033), 0.04, 6))
     plate.fill(YELLOW, rounded(shrunk(DIAMOND, 0.155), 0.015))
 
 
@@ -160,15 +163,15 @@ def paint_no_entry(plate: Plate, make: Make) -> None:
 def paint_no_overtaking(plate: Plate, make: Make) -> None:
     """A red car on the left of a black one (Zeichen 276)."""
     _prohibition(plate)
-    pictograms.car_from_behind(plate, 0.350, 0.590, 0.235, RED)
-    pictograms.car_from_behind(plate, 0.650, 0.590, 0.235, BLACK)
+    pictograms.car_from_behind(plate, 0.340, 0.595, 0.275, RED)
+    pictograms.car_from_behind(plate, 0.660, 0.595, 0.275, BLACK)
 
 
 def paint_lorries_no_overtaking(plate: Plate, make: Make) -> None:
     """A red lorry on the left of a black car (Zeichen 277)."""
     _prohibition(plate)
-    pictograms.lorry_from_behind(plate, 0.345, 0.620, 0.215, RED)
-    pictograms.car_from_behind(plate, 0.645, 0.620, 0.235, BLACK)
+    pictograms.lorry_from_behind(plate, 0.325, 0.635, 0.245, RED)
+    pictograms.car_from_behind(plate, 0.645, 0.635, 0.275, BLACK)
 
 
 def paint_end_of_no_overtaking(plate: Plate, make: Make) -> None:

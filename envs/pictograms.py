@@ -7,14 +7,12 @@ the revision of 2013, where one changed. Nothing here knows frames, classes or m
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from envs.geometry import Array
 from envs.plate import AMBER, BLACK, GREEN, RED, WHITE, Colour, Plate, Point, arc, box, mirrored, path
-
-SOLID_HEAD = (0.17, 0.135, 0.0, 0.14)  # an arrow's head: see Plate.arrow
-BARBED_HEAD = (0.165, 0.165, 0.10, 0.10)
 
 
 def exclamation(plate: Plate, is_new: bool) -> None:
@@ -39,9 +37,10 @@ def bend(plate: Plate, is_new: bool, is_left: bool) -> None:
 
 def double_bend(plate: Plate, is_new: bool) -> None:
     """An arrow that turns left, then straight on again."""
-    plate.ribbon(BLACK, 0.066, [(0.565, 0.80), (0.565, 0.655)])
-    plate.fill(BLACK, [(0.598, 0.672), (0.462, 0.628), (0.440, 0.552), (0.532, 0.588), (0.598, 0.625)])
-    plate.arrow(BLACK, 0.066, [(0.470, 0.640), (0.470, 0.415)], (0.105, 0.082, 0.0, 0.095))
+    along = np.linspace(0.0, 1.0, 17)
+    sway = 0.565 - 0.10 * along * along * (3 - 2 * along)
+    line = path((0.565, 0.80), np.stack([sway, 0.695 - 0.135 * along], axis=1), (0.465, 0.405))
+    plate.arrow(BLACK, 0.068, line, (0.115, 0.082, 0.0, 0.105))
 
 
 def bumps(plate: Plate, is_new: bool) -> None:
@@ -94,41 +93,51 @@ def traffic_light(plate: Plate, is_new: bool) -> None:
         plate.disc(colour, 0.5, y, 0.054)
 
 
-def _figure(plate: Plate, x: float, foot: float, height: float, weight: float, *limbs: list[Point]) -> None:
-    """A person: a head over limbs whose points are given from the feet up, in shares of the height."""
+@dataclass(frozen=True)
+class Pose:
+    """How a person holds himself: points right of the feet's middle and up, in shares of the height."""
+
+    head: Point
+    trunk: tuple[Point, ...]
+    """a polygon, its corners rounded"""
+    limbs: tuple[tuple[Point, ...], ...]
+
+
+WALKING = Pose((0.02, 0.925), ((-0.06, 0.79), (0.10, 0.79), (0.085, 0.46), (-0.05, 0.46)), (
+    ((-0.005, 0.48), (-0.06, 0.27), (-0.19, 0.03)), ((0.045, 0.48), (0.11, 0.28), (0.20, 0.03)),
+    ((-0.06, 0.77), (-0.15, 0.61), (-0.18, 0.45)), ((0.10, 0.77), (0.18, 0.62), (0.22, 0.47))))
+RUNNING = Pose((-0.07, 0.92), ((-0.09, 0.79), (0.06, 0.77), (0.10, 0.50), (-0.02, 0.48)), (
+    ((0.01, 0.50), (-0.15, 0.36), (-0.17, 0.05)), ((0.07, 0.50), (0.16, 0.30), (0.38, 0.20)),
+    ((-0.08, 0.76), (-0.22, 0.63), (-0.34, 0.73)), ((0.05, 0.75), (0.20, 0.62), (0.33, 0.72))))
+
+
+def _figure(plate: Plate, x: float, foot: float, height: float, weight: float, pose: Pose) -> None:
+    """A person on feet at (x, foot); `weight` is the thickness of limbs as a share of the height."""
     place, scale = np.array([x, foot]), np.array([height, -height])
-    plate.disc(BLACK, x + limbs[0][0][0] * height, foot - 0.93 * height, 0.085 * height)
-    for number, limb in enumerate(limbs[1:]):
-        plate.pen(BLACK, height * weight * (1.8 if number == 0 else 1.0), place + np.array(limb) * scale)
-
-
-_WALKING: tuple[list[Point], ...] = (
-    [(0.02, 0.93)], [(0.02, 0.75), (0.01, 0.55)], [(0.00, 0.50), (-0.07, 0.27), (-0.19, 0.03)],
-    [(0.02, 0.50), (0.11, 0.28), (0.19, 0.03)], [(0.00, 0.79), (-0.13, 0.62), (-0.17, 0.45)],
-    [(0.04, 0.79), (0.15, 0.63), (0.21, 0.47)])
-_RUNNING: tuple[list[Point], ...] = (
-    [(-0.06, 0.93)], [(-0.02, 0.74), (0.03, 0.55)], [(0.01, 0.50), (-0.15, 0.36), (-0.17, 0.08)],
-    [(0.04, 0.50), (0.14, 0.30), (0.36, 0.22)], [(-0.03, 0.78), (-0.20, 0.66), (-0.30, 0.74)],
-    [(0.00, 0.78), (0.16, 0.66), (0.28, 0.74)])
+    plate.disc(BLACK, *(place + np.array(pose.head) * scale), 0.088 * height)
+    trunk = place + np.array(pose.trunk) * scale
+    plate.fill(BLACK, trunk)
+    plate.pen(BLACK, 0.05 * height, np.concatenate([trunk, trunk[:1]]))
+    plate.pen(BLACK, weight * height, *(place + np.array(limb) * scale for limb in pose.limbs))
 
 
 def pedestrian(plate: Plate, is_new: bool) -> None:
     """Somebody who walks to the left; on a zebra crossing in the newer face."""
     if not is_new:
-        _figure(plate, 0.5, 0.805, 0.43, 0.085, *_WALKING)
+        _figure(plate, 0.5, 0.805, 0.43, 0.078, WALKING)
         return
     for left in (0.285, 0.375, 0.465, 0.555, 0.645):
         plate.fill(BLACK, [(left, 0.81), (left + 0.05, 0.81), (left + 0.075, 0.735), (left + 0.035, 0.735)])
-    _figure(plate, 0.5, 0.765, 0.385, 0.085, *_WALKING)
+    _figure(plate, 0.5, 0.765, 0.385, 0.080, WALKING)
 
 
 def children(plate: Plate, is_new: bool) -> None:
     """A small and a larger child run to the left, hand in hand."""
-    _figure(plate, 0.405, 0.800, 0.235, 0.105, *_RUNNING)
-    _figure(plate, 0.545, 0.800, 0.325, 0.095, *_RUNNING)
-    plate.pen(BLACK, 0.026, [(0.458, 0.640), (0.470, 0.585)])
+    _figure(plate, 0.400, 0.805, 0.240, 0.092, RUNNING)
+    _figure(plate, 0.555, 0.805, 0.335, 0.085, RUNNING)
+    plate.pen(BLACK, 0.024, [(0.478, 0.634), (0.452, 0.628)])  # hand in hand
     if is_new:
-        plate.fill(BLACK, [(0.405, 0.675), (0.44, 0.675), (0.452, 0.725), (0.392, 0.725)])  # a skirt
+        plate.fill(BLACK, [(0.392, 0.655), (0.425, 0.655), (0.445, 0.715), (0.375, 0.715)])  # a skirt
 
 
 def bicycle(plate: Plate, is_new: bool) -> None:
@@ -169,18 +178,18 @@ def deer(plate: Plate, is_new: bool) -> None:
 
 def straight_arrow(plate: Plate, is_new: bool) -> None:
     """Up."""
-    plate.arrow(WHITE, 0.115, [(0.5, 0.84), (0.5, 0.15)], (0.195, 0.195, 0.115, 0.125))
+    plate.arrow(WHITE, 0.115, [(0.5, 0.84), (0.5, 0.15)], (0.195, 0.195, 0.105, 0.163))
 
 
 def turning_arrow(plate: Plate, is_new: bool, is_left: bool) -> None:
     """Up, then to one side."""
     line = path((0.315, 0.80), (0.315, 0.56), arc(0.475, 0.56, 0.16, 0.16, 180, 270, 17), (0.84, 0.40))
-    plate.arrow(WHITE, 0.115, mirrored(line) if is_left else line, (0.185, 0.185, 0.06, 0.15))
+    plate.arrow(WHITE, 0.115, mirrored(line) if is_left else line, (0.185, 0.185, 0.075, 0.133))
 
 
 def forking_arrow(plate: Plate, is_new: bool, is_left: bool) -> None:
     """Up, or to one side."""
-    head = (0.15, 0.15, 0.085, 0.105)
+    head = (0.15, 0.15, 0.080, 0.125)
     up = path((0.385, 0.85), (0.385, 0.125))
     aside = path((0.385, 0.80), (0.385, 0.72), arc(0.475, 0.72, 0.09, 0.105, 180, 270, 13), (0.865, 0.615))
     for line in (up, aside):
@@ -190,20 +199,18 @@ def forking_arrow(plate: Plate, is_new: bool, is_left: bool) -> None:
 def passing_arrow(plate: Plate, is_new: bool, is_left: bool) -> None:
     """Down, aslant to one side."""
     line = np.array([(0.235, 0.235), (0.775, 0.775)])
-    plate.arrow(WHITE, 0.115, mirrored(line) if is_left else line, (0.20, 0.20, 0.115, 0.125))
+    plate.arrow(WHITE, 0.115, mirrored(line) if is_left else line, (0.20, 0.20, 0.105, 0.163))
 
 
 def circling_arrows(plate: Plate, is_new: bool) -> None:
     """Three arrows run round counter-clockwise."""
-    radius, width = 0.285, 0.088
+    radius, width, half_head, head_rad = 0.285, 0.090, 0.108, 0.56
     for start in (-40.0, 80.0, 200.0):
         plate.ribbon(WHITE, width, arc(0.5, 0.5, radius, radius, start, start - 62))
         angle = math.radians(start - 60)
-        out, ahead = np.array([math.cos(angle), math.sin(angle)]), np.array([math.sin(angle), -math.cos(angle)])
-        base = 0.5 + radius * out
-        tip = 0.5 + (radius - 0.028) * np.array([math.cos(angle - 0.60), math.sin(angle - 0.60)])
-        plate.fill(WHITE, np.array([tip, base + 0.105 * out - 0.035 * ahead, base + 0.03 * out + 0.012 * ahead,
-                                    base - 0.03 * out + 0.012 * ahead, base - 0.105 * out - 0.005 * ahead]))
+        out = np.array([math.cos(angle), math.sin(angle)])
+        tip = (radius - 0.012) * np.array([math.cos(angle - head_rad), math.sin(angle - head_rad)])
+        plate.fill(WHITE, 0.5 + np.array([tip, (radius + half_head) * out, (radius - half_head) * out]))
 
 
 def car_from_behind(plate: Plate, x: float, base: float, width: float, colour: Colour) -> None:
@@ -211,13 +218,13 @@ def car_from_behind(plate: Plate, x: float, base: float, width: float, colour: C
     def place(points: Array) -> Array:
         return np.array([x, base]) + width * points
 
-    roof = np.array([[-0.34, -0.56], [0.34, -0.56], [0.46, -0.32], [-0.46, -0.32]])
-    window = np.array([[-0.28, -0.49], [0.28, -0.49], [0.36, -0.34], [-0.36, -0.34]])
+    roof = np.array([[-0.31, -0.66], [0.31, -0.66], [0.43, -0.38], [-0.43, -0.38]])
+    window = np.array([[-0.25, -0.58], [0.25, -0.58], [0.33, -0.41], [-0.33, -0.41]])
     plate.fill(colour, place(roof), place(window))
-    plate.fill(colour, place(path((-0.5, -0.34), (0.5, -0.34), (0.53, -0.26), (0.5, -0.10), (-0.5, -0.10),
-                                  (-0.53, -0.26))))
+    plate.fill(colour, place(path((-0.46, -0.40), (0.46, -0.40), (0.5, -0.31), (0.5, -0.12), (-0.5, -0.12),
+                                  (-0.5, -0.31))))
     for side in (-1, 1):
-        plate.fill(colour, place(box(side * 0.38 - 0.08, -0.11, side * 0.38 + 0.08, 0.0)))
+        plate.fill(colour, place(box(side * 0.37 - 0.08, -0.13, side * 0.37 + 0.08, 0.0)))
 
 
 def lorry_from_behind(plate: Plate, x: float, base: float, width: float, colour: Colour) -> None:

@@ -102,6 +102,7 @@ class Sign:
 
 
 _DISC, _UP, _DOWN = circle(), rounded(TIP_UP, 0.04), rounded(TIP_DOWN, 0.04)
+_DIAMOND = rounded(DIAMOND, 0.05)
 _STRAIGHT, _LEFT, _RIGHT = Command.STRAIGHT, Command.LEFT, Command.RIGHT
 
 
@@ -191,7 +192,7 @@ SIGNS: tuple[Sign, ...] = (
           paint_lorries_no_overtaking, sites.fast_road),
     Sign("priority_ahead", 11, "priority at the next crossing", Order(Duty.PRIORITY_AHEAD),
          warning(pictograms.priority_arrow), _UP, 0.9, sites.priority_ahead),
-    Sign("priority_road", 12, "priority road", Order(Duty.PRIORITY_ROAD), paint_priority, DIAMOND, 0.84,
+    Sign("priority_road", 12, "priority road", Order(Duty.PRIORITY_ROAD), paint_priority, _DIAMOND, 0.84,
          sites.priority_road),
     Sign("yield", 13, "give way", Order(Duty.YIELD), paint_yield, _DOWN, 0.9, partial(sites.line, Control.YIELD)),
     Sign("stop", 14, "stop and give way", Order(Duty.STOP), paint_stop, OCTAGON, 0.9,
