@@ -27,7 +27,7 @@ from envs.drivers.following import (
     list_bodies,
     need_for_lanes,
     set_offsets,
-    stopping,
+    towards,
     wished_speed,
 )
 from envs.drivers.hazards import hazards, need_for_zebras
@@ -306,11 +306,11 @@ def _step(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, route: A
         push_boxes, safe_boxes = hazards(world, user, boxes, people, people_mps, dt_s)
         push, safe = max(push, push_merging, push_boxes), min(safe, safe_merging, safe_boxes)
         wish = wished_speed(lanes, world.points, user)
-        wanted = free_accel(user, wish) - user.accel * push - stopping(user.brake, need)
+        wanted = towards(user, free_accel(user, wish), need) - user.accel * push
         if user.v > wish:
             wanted = min(wanted, (wish - user.v) / 0.6)
         if room < 0.3 and user.v < 0.5:
-            wanted = -user.v / dt_s
+            wanted = -min(2.0, user.v / dt_s)
         user.v_next = limited(user, wanted, safe, dt_s)
     for i in range(count):
         user = users[i]

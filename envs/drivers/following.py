@@ -123,12 +123,17 @@ def interaction(user: Row, gap_m: float, leader_mps: float) -> float:
 
 
 @inlined
-def stopping(brake: float, need: float) -> float:
-    """Braking [m/s2] of a driver who would have to brake by `need` all the way: late, then steadily."""
+def towards(user: Row, free: float, need: float) -> float:
+    """Acceleration of a driver who would have to brake by `need` [m/s2] all the way; without that it would be `free`.
+
+    It lets go of the throttle first and brakes late, then steadily.
+    """
     if need <= 0.0:
-        return 0.0
-    ratio = need / brake
-    return min(brake * ratio * ratio * ratio * ratio, 1.25 * need)
+        return free
+    ratio = need / user.brake
+    if free > 0.0:
+        free *= max(0.0, 1.0 - ratio / 0.6)
+    return free - min(user.brake * ratio * ratio * ratio, 1.25 * need)
 
 
 @inlined

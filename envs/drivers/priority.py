@@ -35,7 +35,7 @@ from envs.state import Phase
 CLEAR_M, LONG_CLEAR_M = 0.5, 2.5  # behind a shared area before it is free; where one of both is long
 SLOW_MPS = 2.0  # whoever is slower behind a junction may stay there
 ROOM_GAP_M = 2.5  # between cars that queue behind a junction
-REQUEST_MPS2 = 1.2  # a passage is asked for before braking for the line gets harder than this
+REQUEST_MPS2 = 1.0  # a passage is asked for before braking for the line gets harder than this
 NEAR_M = 12.0  # and always from here on
 GIVING_WAY_NEAR_M = 16.0  # who must give way asks from here on
 HALT_M = 3.0  # a halt this close to a stop line serves it
@@ -294,7 +294,7 @@ def ask(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, i: int, si
     is_bound = phase == _OFF and before.control > 0
     if is_bound and before.control == _STOP and user.v < STANDS_MPS and away < HALT_M:
         user.has_halted = 1
-    near = GIVING_WAY_NEAR_M if is_bound else max(NEAR_M, user.v * user.v / (2.0 * REQUEST_MPS2) + user.v)
+    near = GIVING_WAY_NEAR_M if is_bound else max(NEAR_M, user.v * user.v / (2.0 * REQUEST_MPS2))
     if user.is_blocked or (away > near and not is_inside):
         return
     if not _is_first(users, bodies, i, k):
