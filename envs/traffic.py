@@ -2,8 +2,9 @@
 
 `Traffic` is one episode's road users as arrays; `step` moves all of them on what they saw at its beginning. How they
 drive is in `drivers/`: following and bends in `following.py`, junctions in `priority.py`, the ego, people and zebras in
-`hazards.py`, poses in `motion.py`. The ego is one more row: it has a place on the lanes
-and a right of way, but nothing here moves it. Same town, route, counts and generator give the same bytes.
+`hazards.py`, lane changes and overtaking in `lane_changes.py`, poses in `motion.py`. The ego is one more row: it has a
+place on the lanes and a right of way, but nothing here moves it. Same town, route, counts and generator give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from envs.drivers.following import (
     wished_speed,
 )
 from envs.drivers.hazards import hazards, need_for_zebras
+from envs.drivers.lane_changes import DECIDES_EVERY, change_lanes, overtake, pick_lane
 from envs.drivers.lane_map import LaneMap, Row, kernel, lane_map
 from envs.drivers.motion import BEND_TO_TURN, advance, extend, lamps, limited, pose, rest, shift
 from envs.drivers.priority import CLAIM, Claims, ask, find_entry, list_claims, merging, passage_end
@@ -70,6 +72,7 @@ class Traffic:
         self._claims = Claims(np.full(len(self._map.lanes), -1), np.zeros(PATH * (count + 1), CLAIM),
                               np.zeros(1, np.int64))
         self._head_lamps = head_lamps
+        self._tick = 0
         draw_paths(self._map, self._users)
         _set_speeds(self._map, self._users, self._bodies)
         kind = np.array([int(row.actor) for row in KINDS])[self._users["kind"][:-1]]
@@ -96,7 +99,8 @@ class Traffic:
         if obstacles is not None:
             boxes = np.concatenate([boxes, obstacles])
         _step(self._map, self._users, self._bodies, self._claims, self._route, boxes, signals, walkers_pose,
-              walkers_velocity, dt_s)
+              walkers_velocity, self._tick, dt_s)
+        self._tick += 1
         self.actors = self._seen()
         return self.actors
 
@@ -261,9 +265,14 @@ def _place_ego(world: LaneMap, ego: Row, route: Array, box: Array) -> None:
         return
     if turn == 0:
         ego.wish = best
-        for k in range(PATH):
-            if 0 <= best + k - CUR < len(route):
-                ego.path[k] = route[best + k - CUR]
+        for k in range(min(best, CUR) + 1):
+            ego.path[CUR - k] = route[best - k]
+        k = CUR + 1
+        for r in range(best + 1, len(route)):
+            before = world.lanes[route[r - 1]]
+            if k < PATH and route[r] != before.left and route[r] != before.right:  # else the route changes lanes
+                ego.path[k] = route[r]
+                k += 1
     else:
         ego.path[CUR] = best
     for k in range(CUR + 1, PATH):
@@ -277,7 +286,7 @@ def _place_ego(world: LaneMap, ego: Row, route: Array, box: Array) -> None:
 
 @kernel
 def _step(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, route: Array, boxes: Array, signals: Array,
-          people: Array, people_mps: Array, dt_s: float) -> None:
+          people: Array, people_mps: Array, tick: int, dt_s: float) -> None:
     """Move everybody but the ego, which is the last row and the first box."""
     lanes, count = world.lanes, len(users) - 1
     ego = users[count]
@@ -292,6 +301,10 @@ def _step(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, route: A
             ego.hold = passage_end(lanes, ego, ego.entry)
     list_bodies(lanes, users, bodies)
     list_claims(lanes, users, claims)
+    for i in range(count):
+        if (i + tick) % DECIDES_EVERY == 0:
+            change_lanes(world, users, bodies, i)
+        overtake(world, users, bodies, i)
     for i in range(count):
         ask(world, users, bodies, claims, i, signals, dt_s)
     for i in range(count):
@@ -315,6 +328,7 @@ def _step(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, route: A
     for i in range(count):
         user = users[i]
         before = user.d
-        advance(world, user, user.v_next, dt_s)
+        if advance(world, user, user.v_next, dt_s):
+            pick_lane(world, user)
         shift(world, user, dt_s)
         pose(world, user, (user.d - before) / dt_s)

@@ -15,10 +15,12 @@ import numpy as np
 
 from envs.drivers.lane_map import LaneMap, Row, bend_speed, inlined
 from envs.geometry import Array
+from envs.road_users import CYCLIST
 
 PATH, CUR = 8, 3  # lanes of a path, and the place of the current one among them
 HARDEST_MPS2 = 8.0  # braking in an emergency
 SIDE_GAP_M = 0.3  # who has more room than this beside him is not a leader
+CYCLIST_GAP_M = 1.0  # the same for drivers behind a cyclist
 LINE_GAP_M = 0.8  # bumper to line when standing
 STANDS_MPS = 0.3  # slower is standing
 JERK_MPS3 = 5.0  # while the braking is comfortable
@@ -65,7 +67,8 @@ def set_offsets(lanes: Array, user: Row) -> None:
 
 
 @inlined
-def _add_body(bodies: Bodies, lane: int, user: int, rear: float, front: float, d: float, v: float) -> None:
+def add_body(bodies: Bodies, lane: int, user: int, rear: float, front: float, d: float, v: float) -> None:
+    """One more body on a lane."""
     row = bodies.used[0]
     if row < len(bodies.body):
         body = bodies.body[row]
@@ -89,16 +92,17 @@ def list_bodies(lanes: Array, users: Array, bodies: Bodies) -> None:
                 break
             front, lane = user.s - user.off[k], lanes[user.path[k]]
             rear = front - user.length_m
-            _add_body(bodies, user.path[k], i, rear, front, user.d, user.v)
+            is_changing = user.d_share < 1.0 and user.passes < 0  # then it is wholly on its new lane already
+            add_body(bodies, user.path[k], i, rear, front, user.d_to if is_changing else user.d, user.v)
             if abs(user.d) + user.width_m / 2 > lane.width_m / 2 + 0.1:
                 beside = lane.left if user.d > 0 else lane.right
                 if beside >= 0:
                     shift = (lane.width_m + lanes[beside].width_m) / 2
-                    _add_body(bodies, beside, i, rear, front, user.d - shift if user.d > 0 else user.d + shift, user.v)
+                    add_body(bodies, beside, i, rear, front, user.d - shift if user.d > 0 else user.d + shift, user.v)
                 elif user.d > 0 and lane.opposite >= 0:
                     other = lanes[lane.opposite]
                     scale = other.length_m / lane.length_m
-                    _add_body(bodies, lane.opposite, i, other.length_m - front * scale, other.length_m - rear * scale,
+                    add_body(bodies, lane.opposite, i, other.length_m - front * scale, other.length_m - rear * scale,
                               (lane.width_m + other.width_m) / 2 - user.d, -user.v)
             if rear >= 0.0:
                 break
@@ -170,14 +174,19 @@ def need_for_lanes(lanes: Array, points: Array, user: Row) -> float:
 
 
 @inlined
-def overlaps(user: Row, d: float, body_d: float, body_width_m: float) -> bool:
+def overlaps(user: Row, d: float, body_d: float, other: Row) -> bool:
     """Whether somebody at a lateral place is in the way."""
-    return abs(d - body_d) < (user.width_m + body_width_m) / 2 + SIDE_GAP_M
+    side = CYCLIST_GAP_M if other.kind == CYCLIST and user.kind != CYCLIST else SIDE_GAP_M
+    return abs(d - body_d) < (user.width_m + other.width_m) / 2 + side
 
 
 @inlined
 def leaders(world: LaneMap, users: Array, bodies: Bodies, i: int, dt_s: float) -> tuple[float, float]:
-    """Largest interaction with anybody ahead on the path, and the highest safe speed [m/s]."""
+    """Largest interaction with anybody ahead on the path, and the highest safe speed [m/s].
+
+    Looked through for each lane of the path: the lane itself, those that part from it where they still share it, and
+    while changing lanes the one that is left.
+    """
     user = users[i]
     sight = 30.0 + 3.0 * user.v + user.v * user.v / 3.0
     strongest, safe = 0.0, FREE
@@ -187,22 +196,34 @@ def leaders(world: LaneMap, users: Array, bodies: Bodies, i: int, dt_s: float) -
             break
         here = user.s - user.off[k]  # my bumper on that lane
         lane = world.lanes[number]
-        rows = lane.sibling_to - lane.sibling_from
-        for group in range(rows + 1):
-            other = number if group == 0 else world.siblings[lane.sibling_from + group - 1].other
-            until = FREE if group == 0 else world.siblings[lane.sibling_from + group - 1].until_m
+        siblings = lane.sibling_to - lane.sibling_from
+        for group in range(siblings + 2):
+            other, until, d = number, FREE, user.d
+            if group > siblings:
+                other = lane.left if user.d > 0.0 else lane.right
+                if k > CUR or user.d_share == 1.0 or other < 0:
+                    break
+                shift = (lane.width_m + world.lanes[other].width_m) / 2
+                d += -shift if user.d > 0.0 else shift
+            elif group > 0:
+                other = world.siblings[lane.sibling_from + group - 1].other
+                until = world.siblings[lane.sibling_from + group - 1].until_m
+            elif user.d_share < 1.0 and user.passes < 0:
+                d = user.d_to
+            is_sibling = 0 < group <= siblings
             if here > until:
                 continue
             row = bodies.first[other]
             while row >= 0:
                 body = bodies.body[row]
                 row = body.next
-                if body.user == i or users[body.user].is_ego or body.rear >= until or (body.front <= 0.0 and group > 0):
+                if body.user == i or users[body.user].is_ego or body.rear >= until or (is_sibling
+                                                                                       and body.front <= 0.0):
                     continue
                 is_ahead = body.front > here or (body.front == here and body.user < i)
                 if body.v < 0.0:
                     is_ahead = body.rear > here
-                if not is_ahead or (group == 0 and not overlaps(user, user.d, body.d, users[body.user].width_m)):
+                if not is_ahead or not (is_sibling or overlaps(user, d, body.d, users[body.user])):
                     continue
                 gap = body.rear - here
                 strongest = max(strongest, interaction(user, gap, body.v))

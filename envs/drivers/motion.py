@@ -79,8 +79,9 @@ def extend(world: LaneMap, user: Row) -> None:
 
 
 @inlined
-def advance(world: LaneMap, user: Row, v: float, dt_s: float) -> None:
-    """Drive one step that ends at speed `v`; acceleration is constant within it."""
+def advance(world: LaneMap, user: Row, v: float, dt_s: float) -> bool:
+    """Drive one step that ends at speed `v`, at constant acceleration; whether it ends on another lane."""
+    is_new = False
     user.s += (user.v + v) / 2 * dt_s
     user.a = (v - user.v) / dt_s
     user.v = v
@@ -91,8 +92,9 @@ def advance(world: LaneMap, user: Row, v: float, dt_s: float) -> None:
             user.path[k] = user.path[k + 1]
         user.path[PATH - 1] = -1
         user.hold = max(user.hold - 1, CUR)
-        user.has_halted = 0
+        user.has_halted, is_new = 0, True
         extend(world, user)
+    return is_new
 
 
 @inlined
