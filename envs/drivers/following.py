@@ -132,12 +132,12 @@ def towards(user: Row, free: float, need: float) -> float:
 
     It lets go of the throttle first and brakes late, then steadily.
     """
-    if need <= 0.0:
-        return free
     ratio = need / user.brake
+    if ratio <= 0.2:
+        return free
     if free > 0.0:
-        free *= max(0.0, 1.0 - ratio / 0.6)
-    return free - min(user.brake * ratio * ratio * ratio, 1.25 * need)
+        free *= max(0.0, 1.0 - (ratio - 0.2) / 0.4)
+    return free - min(user.brake * (ratio * ratio * ratio - 0.008), 1.25 * need)
 
 
 @inlined
