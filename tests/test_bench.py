@@ -8,6 +8,7 @@ import pytest
 from agents import bench
 from agents.bench import BenchConfig, measure
 from envs.config import ConfigError, DriveConfig
+from envs.state import ActorKind, Phase
 from envs.world import World
 
 
@@ -38,7 +39,12 @@ def test_items_come_round_and_round():
 
 def test_the_busy_town_has_twenty_cars():
     world = World(DriveConfig(renderer="none"))
-    assert 20 <= len(world.reset(bench.busy_scenario(), np.random.default_rng(0)).actors.id) <= 30
+    state = world.reset(bench.busy_scenario(), np.random.default_rng(0))
+    actors = state.actors
+    counts = [int((actors.kind == kind).sum()) for kind in ActorKind]
+    assert (actors.speed_mps[actors.kind == ActorKind.VEHICLE] > 1.0).sum() >= 12
+    assert counts[ActorKind.VEHICLE] >= 20 and counts[ActorKind.PEDESTRIAN] == 10 and counts[ActorKind.CYCLIST] > 0
+    assert len(state.signals) > 0 and (state.signals != Phase.OFF).all()
     world.close()
 
 
