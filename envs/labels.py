@@ -136,11 +136,13 @@ def _boundaries(town: Town, route: Route, station_m: float, camera: CameraConfig
         return np.full((2, LANE_ROWS), np.nan, np.float32)
     painted = np.array([town.network.lanes[lane].junction is None for lane in route.lanes])[route.lane_index[part]]
     heading = route.heading_rad[part]
-    left = np.stack([-np.sin(heading), np.cos(heading)], axis=1) * route.width_m[part, None] / 2
+    left = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
+    aside, half = _aside(town, route, first, last), route.width_m[part] / 2
     rows = lane_rows(camera)
     result = np.empty((2, LANE_ROWS), np.float32)
     for side, sign in enumerate((1.0, -1.0)):
-        points = np.column_stack([route.points_m[part] + sign * left, np.zeros(last - first)])
+        edge = route.points_m[part] + (aside + sign * half)[:, None] * left
+        points = np.column_stack([edge, np.zeros(last - first)])
         u, v, depth = project_points(camera, pose, points).T
         usable = np.flatnonzero(depth > 0.5)
         if len(usable) < 2:
@@ -152,6 +154,16 @@ def _boundaries(town: Town, route: Route, station_m: float, camera: CameraConfig
         at = np.interp(rows, v[:end][::-1] - 0.5, u[:end][::-1], left=np.nan, right=np.nan)
         result[side] = np.where((at >= 0) & (at < camera.width_px), at, np.nan)
     return result
+
+
+def _aside(town: Town, route: Route, first: int, last: int) -> Array:
+    """How far (N,) left of the route's points the middle of the own lane lies: it does not change lanes with it."""
+    lane = route.lane_index[first:last]
+    follows = [k > 0 and number in town.network.lanes[route.lanes[k - 1]].successors
+               for k, number in enumerate(route.lanes)]
+    road = np.cumsum(follows)[lane]  # a new one at each junction and behind it
+    entered = np.round(route.shift_m[first] / route.width_m[first]) * route.width_m[first]
+    return np.where(road == road[0], entered, 0.0) - route.shift_m[first:last]
 
 
 def _signs(town: Town, camera: CameraConfig, pose: CameraPose, pixels: Array,

@@ -7,9 +7,10 @@ nothing: what a fact costs is `reward.py`'s and `metrics.py`'s business.
 Definitions. The car's place on the route is that of its origin (rear axle); lanes and road are judged at the centre of
 its outline.
   collision      a contact begins; the same body counts again after 1 s without contact and 2 m of driving
-  off lane       outline centre more than half a lane width from the route's lane centre, or off the road, or wrong way
+  off lane       outline centre off the lanes that run the route's way, or off the road, or wrong way; a parallel lane
+                 of the same direction is on the route's road, as in CARLA's OutsideRouteLanesTest
   off road       outline centre, or two of its corners, beyond the paved shoulder
-  wrong lane     on the lane that runs the other way, or heading over 90 degrees against the route
+  wrong lane     on a lane that runs the other way, or heading over 90 degrees against the route
   stop run       front bumper passes a stop line without having stood (< 0.1 m/s) within 4 m before it
                  (CARLA RunningStopTest's figures); a yield line binds nobody while there is no traffic, and neither
                  line binds where a light is lit
@@ -43,14 +44,14 @@ import numpy as np
 from envs.config import Patience
 from envs.geometry import Array, box_corners, ego_from_world, wrap_angle
 from envs.right_of_way import Claim, claims, ego_times, is_lit, junction_lanes
-from envs.roads.network import ROUTE_SPACING_M, SHOULDER_M, Control
+from envs.roads.network import ROUTE_SPACING_M, SHOULDER_M, Control, RoadNetwork, Route
 from envs.state import EGO_SHAPE, ActorKind, Actors, Contact, Phase, VehicleState, WorldState
 
 STANDSTILL_MPS = 0.1  # CARLA RunningStopTest and ActorBlockedTest
 STOP_ZONE_M = 4.0  # CARLA RunningStopTest.PROXIMITY_THRESHOLD
 GOAL_M = 5.0
 DEVIATION_M = 30.0
-BESIDE_WIDTHS = 1.5  # lane widths from the route's lane centre: still its own road, so progress and stop lines count
+BESIDE_WIDTHS = 1.0  # lane widths beside the lanes of the route's way: still its road, so progress and stops count
 SLOWEST_SHARE = 0.1  # of the limit: the pace that the timeout allows
 REPEAT_S, REPEAT_M = 1.0, 2.0
 TTC_HORIZON_S = 0.9
@@ -169,7 +170,7 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
     limit = float(route.speed_limit_mps[here])
     heading_error = float(wrap_angle(ego.yaw_rad - route.heading_rad[here]))
     off_road, wrong, off_lane = _place(state, route_m, lateral_m, heading_error)
-    is_beside = abs(lateral_m) < BESIDE_WIDTHS * route.width_m[here]
+    is_beside = _is_beside(route, here, lateral_m)
     at_goal = bool(is_beside and not off_road and route_m >= route.length_m - GOAL_M)
     reached = _completion(memory.start_m, route_m, route.length_m, at_goal) if is_beside else 0.0
     completion = max(memory.completion, reached)
@@ -199,6 +200,12 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
         ttc_s=time_to_collision(ego, state.actors), comfort_violations=violations)
 
 
+def _is_beside(route: Route, index: int, lateral_m: float) -> bool:
+    """Whether a car is still on the route's road or close beside it."""
+    reach_m = BESIDE_WIDTHS * float(route.width_m[index])
+    return bool(-route.right_m[index] - reach_m < lateral_m < route.left_m[index] + reach_m)
+
+
 def _completion(start_m: float, route_m: float, length_m: float, at_goal: bool) -> float:
     if at_goal:
         return 1.0
@@ -212,17 +219,23 @@ def _place(state: WorldState, route_m: float, lateral_m: float, heading_error: f
     centre = corners.mean(axis=0)
     station, lateral = route.locate(centre[0], centre[1], near_m=route_m)
     here = route.index_at(station)
-    half_m = float(route.width_m[here]) / 2
+    left_m, right_m = float(route.left_m[here]), float(route.right_m[here])
     # Reach of the outline to the side, with 0.4 m for the curve (4.5 m chord, 8 m radius): within it, surely on road.
     reach_m = EGO_SHAPE.length_m / 2 * abs(math.sin(heading_error)) + EGO_SHAPE.width_m / 2 + 0.4
     off_road = False
-    if abs(lateral) + reach_m > half_m + SHOULDER_M:
+    if lateral + reach_m > left_m + SHOULDER_M or reach_m - lateral > right_m + SHOULDER_M:
         outside = [not network.is_on_road(*corner) for corner in corners]
         off_road = sum(outside) >= 2 or not network.is_on_road(*centre)
-    lane = network.lanes[route.lanes[route.lane_index[here]]]
-    against = abs(heading_error) > math.pi / 2 and abs(lateral) <= half_m
-    wrong = against or (lane.opposite is not None and half_m < lateral <= 3 * half_m and not off_road)
-    return off_road, wrong, off_road or wrong or abs(lateral) > half_m
+    is_outside = not -right_m <= lateral <= left_m
+    against = abs(heading_error) > math.pi / 2 and not is_outside
+    wrong = against or (is_outside and not off_road and _runs_back(network, centre, float(route.heading_rad[here])))
+    return off_road, wrong, off_road or wrong or is_outside
+
+
+def _runs_back(network: RoadNetwork, point_m: Array, heading_rad: float) -> bool:
+    """Whether the lane under a world point (2,), outside junctions, runs against a heading."""
+    found = network.lane_under(point_m[0], point_m[1])
+    return found is not None and network.lanes[found[0]].junction is None and math.cos(found[1] - heading_rad) < 0.0
 
 
 def _front_station(state: WorldState, route_m: float) -> float:
@@ -286,8 +299,8 @@ def _stop_lines(memory: Memory, state: WorldState, route_m: float, lateral_m: fl
         return memory, False
     front_m, is_run = _front_station(state, route_m), False
     while index < len(stops) and front_m > stops[index][0]:
-        width_m = state.route.width_m[state.route.index_at(stops[index][0])]
-        is_run |= (stops[index][1] == Control.STOP and not stood and abs(lateral_m) < BESIDE_WIDTHS * width_m
+        at_line = state.route.index_at(stops[index][0])
+        is_run |= (stops[index][1] == Control.STOP and not stood and _is_beside(state.route, at_line, lateral_m)
                    and _phase_at(state, stops[index][0]) == Phase.OFF)
         index, stood = index + 1, False
     if index < len(stops) and stops[index][0] - front_m <= STOP_ZONE_M:
@@ -303,8 +316,8 @@ def _red_lights(memory: Memory, before: WorldState, state: WorldState, route_m: 
         return memory, False
     front_m, is_run = _front_station(state, route_m), False
     while index < len(signals) and front_m > signals[index][0]:
-        width_m = state.route.width_m[state.route.index_at(signals[index][0])]
-        is_run |= abs(lateral_m) < BESIDE_WIDTHS * width_m and all(
+        at_line = state.route.index_at(signals[index][0])
+        is_run |= _is_beside(state.route, at_line, lateral_m) and all(
             _phase_at(instant, signals[index][0]) in RED for instant in (before, state))
         index += 1
     return replace(memory, next_signal=index), bool(is_run)
@@ -324,8 +337,9 @@ def _right_of_way(memory: Memory, state: WorldState, route_m: float, lateral_m: 
     front_m, failed, lanes = _front_station(state, route_m), False, state.town.network.lanes
     while entries and front_m > entries[0][0]:
         (at_m, lane), entries = entries[0], entries[1:]
-        before = state.route.lanes[state.route.lane_index[state.route.index_at(at_m - ROUTE_SPACING_M)]]
-        if abs(lateral_m) < BESIDE_WIDTHS * lanes[lane].width_m and not is_lit(state, lanes[before]):
+        here = state.route.index_at(at_m - ROUTE_SPACING_M)
+        before = state.route.lanes[state.route.lane_index[here]]
+        if _is_beside(state.route, here, lateral_m) and not is_lit(state, lanes[before]):
             failed |= any(claim.has_priority and _are_together(claim, at_m - front_m, state.ego.speed_mps)
                           for claim in claims(state, lane))
     return replace(memory, entries=entries), failed

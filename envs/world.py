@@ -171,8 +171,10 @@ def _park_cars(town: Town, route: Route, cars_per_km: float, obstacles: Actors, 
     """Cars that stand on the right verges of the route's roads, both ways, where nothing else stands."""
     network = town.network
     driven = dict.fromkeys(route.lanes[:int(route.lane_index[-1]) + 1])  # the route may end before its last lanes
-    own = [network.lanes[i] for i in driven if network.lanes[i].junction is None]
-    other = [network.lanes[lane.opposite] for lane in own if lane.opposite is not None]
+    kerbside = dict.fromkeys(network.outermost(i, "right") for i in driven if network.lanes[i].junction is None)
+    own = [network.lanes[i] for i in kerbside]
+    inner = [network.lanes[network.outermost(i, "left")].opposite for i in kerbside]
+    other = [network.lanes[network.outermost(i, "right")] for i in inner if i is not None]
     wanted = round(cars_per_km / 1000 * sum(lane.length_m for lane in own))
     lanes = [lane for lane in own + other if lane.length_m > 2 * PARKED_JUNCTION_GAP_M + 1.0]
     if not wanted or not lanes:

@@ -105,6 +105,13 @@ class TestOnItsPixels:
         """
         on_paint = checked = 0
         for view in views():
+            route, station = view.state.route, view.state.route.locate(view.state.ego.x_m, view.state.ego.y_m)[0]
+            ahead = slice(route.index_at(station), route.index_at(station + 50.0))
+            lanes = {route.lanes[k] for k in route.lane_index[ahead]}
+            is_crossed = any(crossing.is_zebra and lanes & set(crossing.lanes)
+                             for crossing in view.state.town.network.crossings)
+            if is_crossed or (route.right_m[ahead] > 0.6 * route.width_m[ahead]).any():
+                continue  # bars of a zebra, or dashes of a lane on the right
             for row, u in zip(lane_rows(CAMERA), view.labels.boundaries_px[1], strict=True):
                 if math.isnan(u) or row < 96:
                     continue
@@ -299,7 +306,7 @@ class TestByHand:
 def test_marked_lanes_of_towns_have_an_edge_line():
     """What makes boundaries learnable: no road lane in a town without paint on its right."""
     for seed in TOWNS:
-        assert all(lane.right == Marking.SOLID for lane in build_town(seed).network.lanes if lane.junction is None)
+        assert all(lane.right != Marking.NONE for lane in build_town(seed).network.lanes if lane.junction is None)
 
 
 class TestLights:

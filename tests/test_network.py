@@ -7,10 +7,13 @@ import pytest
 import shapely
 
 from envs.roads.network import (
+    CHANGE_ACCEL_MPS2,
+    CHANGE_AFTER_M,
     COMMAND_RANGE_M,
     GOAL_CLEARANCE_M,
     ROUTE_SPACING_M,
     SHOULDER_M,
+    SOLID_BEFORE_JUNCTION_M,
     Command,
     Control,
     Junction,
@@ -18,6 +21,7 @@ from envs.roads.network import (
     Marking,
     RoadNetwork,
     Surface,
+    change_length,
     random_route,
     route_over,
 )
@@ -31,6 +35,30 @@ def lane(number: int, points: list[tuple[float, float]], successors: tuple[int, 
     fields = {"width_m": 3.0, "speed_limit_mps": MPS_50, "left": Marking.DASHED, "right": Marking.SOLID,
               "surface": 0} | fields
     return Lane(id=number, centre_m=np.array(points, float), successors=successors, **fields)
+
+
+@pytest.fixture
+def avenue() -> RoadNetwork:
+    """Three lanes of 3.5 m north over 200 m, counted from the middle of the road at x = 0, and one that comes back.
+
+    The left lane (0) ends at a stop line before a left turn (4), the right ones (1, 2) lead straight on (5, 6).
+    """
+    inner = {"right": Marking.DASHED, "width_m": 3.5}
+    turn = {"junction": 0, "left": Marking.NONE, "right": Marking.NONE, "width_m": 3.5}
+    north = [[(x, y) for y in range(0, 201, 2)] for x in (1.75, 5.25, 8.75)]
+    lanes = (
+        lane(0, north[0], (4,), opposite=3, right_neighbour=1, control=Control.STOP, **inner),
+        lane(1, north[1], (5,), left_neighbour=0, right_neighbour=2, control=Control.STOP, **inner),
+        lane(2, north[2], (6,), left_neighbour=1, control=Control.STOP, width_m=3.5),
+        lane(3, [(-1.75, y) for y in range(200, -1, -2)], (), opposite=0, width_m=3.5),
+        lane(4, [(1.75, 200), (1.75, 210), (-8.25, 210)], (7,), turn=Command.LEFT, **turn),
+        lane(5, [(5.25, 200), (5.25, 220)], (8,), turn=Command.STRAIGHT, **turn),
+        lane(6, [(8.75, 200), (8.75, 220)], (9,), turn=Command.STRAIGHT, **turn),
+        lane(7, [(-8.25 - x, 210) for x in range(0, 101, 2)], (), width_m=3.5),
+        lane(8, [(5.25, y) for y in range(220, 281, 2)], (), width_m=3.5, right_neighbour=9),
+        lane(9, [(8.75, y) for y in range(220, 281, 2)], (), width_m=3.5, left_neighbour=8),
+    )
+    return RoadNetwork(lanes, (Junction(0, (0, 1, 2), (4, 5, 6), (7, 8, 9)),), ())
 
 
 @pytest.fixture
@@ -75,6 +103,56 @@ def test_route_may_start_and_end_within_its_lanes(hook):
     np.testing.assert_allclose(route.points_m[[0, -1]], [[80.0, 0.0], [110.0, 30.0]])
     assert route.stops == ((20.0, Control.STOP),)
     assert route_over(hook, (0, 1, 2), start_m=0.0, length_m=90.0).stops == ()
+
+
+def test_route_changes_lanes_early_smoothly_and_once(avenue):
+    """At 50 km/h a lane is left after 15 m, sideways at 1.2 m/s2 at most, and the stop line is the new lane's."""
+    route = route_over(avenue, (1, 0, 4, 7))
+    (change,) = route.changes
+    assert change.side == 1 and change.begin_m == pytest.approx(CHANGE_AFTER_M, abs=0.1)
+    assert change.end_m - change.begin_m == pytest.approx(change_length(MPS_50, 3.5), rel=0.01)
+    x, station = route.points_m[:, 0], route.station_m
+    assert x[station < change.begin_m] == pytest.approx(5.25, abs=0.01)
+    assert x[route.index_at(change.middle_m)] == pytest.approx(3.5, abs=0.05)
+    straight = (station > change.end_m) & (station < 199.0)
+    assert x[straight] == pytest.approx(1.75, abs=0.01)
+    every_4_m = x[:route.index_at(195.0):8]  # points of lanes are 2 m apart
+    sideways = np.diff(every_4_m, n=2) / 4.0 ** 2 * MPS_50 ** 2
+    assert np.abs(sideways).max() == pytest.approx(CHANGE_ACCEL_MPS2, rel=0.15)
+    assert [avenue.lanes[route.lanes[k]].id for k in route.lane_index[[0, route.index_at(change.middle_m - 1),
+            route.index_at(change.middle_m + 1), route.index_at(205.0)]]] == [1, 1, 0, 4]
+    assert len(route.stops) == 1 and route.stops[0][0] == pytest.approx(200.0, abs=0.2)
+    assert route.shift_m[straight] == pytest.approx(3.5) and route.shift_m[-1] == 0.0
+
+
+def test_route_crosses_two_lanes_in_a_row_and_both_changes_end_before_the_solid_line(avenue):
+    route = route_over(avenue, (2, 1, 0, 4, 7))
+    first, second = route.changes
+    assert first.end_m == pytest.approx(second.begin_m) and second.end_m < 200.0 - SOLID_BEFORE_JUNCTION_M + 0.5
+    assert route.points_m[route.index_at(second.end_m + 1), 0] == pytest.approx(1.75, abs=0.01)
+    assert sorted(set(route.lane_index.tolist())) == [0, 1, 2, 3, 4]
+    assert len(route.stops) == 1
+
+
+def test_route_knows_how_far_its_direction_reaches_on_both_sides(avenue):
+    """From the middle lane 1.75 + 3.5 m each way; the sum of three lanes stays while the route moves over them."""
+    route = route_over(avenue, (1, 0, 4, 7))
+    assert (route.left_m[0], route.right_m[0]) == (5.25, 5.25)
+    on_road = route.station_m < 199.0
+    assert (route.left_m + route.right_m)[on_road] == pytest.approx(10.5)
+    assert (route.points_m[:, 0] - route.left_m)[on_road] == pytest.approx(0.0, abs=0.01), "the middle of the road"
+    turning = route.index_at(205.0)
+    assert (route.left_m[turning], route.right_m[turning]) == (1.75, 1.75)
+    ahead = route_over(avenue, (1, 5, 8))
+    over = ahead.index_at(210.0)
+    assert (ahead.left_m[over], ahead.right_m[over]) == (1.75, 5.25), "only the lane on its right goes straight on too"
+
+
+def test_change_of_lanes_on_a_short_road_is_refused(avenue):
+    with pytest.raises(ValueError, match="no room on lane 8"):
+        route_over(avenue, (5, 8, 9))
+    assert set(avenue.ways.successors(1)) == {0, 2, 5} and set(avenue.ways.successors(8)) == set()
+    assert set(avenue.graph.successors(1)) == {5}
 
 
 def test_route_over_lanes_that_do_not_meet_is_refused(hook):
@@ -139,29 +217,42 @@ def test_car_in_its_lane_is_told_that_lane_and_against_traffic_none():
 
 
 def test_paint_follows_right_hand_traffic():
-    """On a lane's left lies the lane that comes towards it, beyond the centre line; on its right the shoulder ends."""
-    network = build_network(8)
-    for lane in network.lanes:
+    """On a lane's left lies what comes towards it, beyond the centre line, or its neighbour; on its right the shoulder
+    ends or another neighbour begins."""
+    kinds = set()
+    towns = [build_network(seed) for seed in range(8, 16)]
+    for lane, network in [(lane, town) for town in towns for lane in town.lanes]:
         if lane.junction is not None:
             assert lane.left == lane.right == Marking.NONE and lane.opposite is None
             continue
-        assert lane.left in (Marking.DASHED, Marking.SOLID) and lane.right == Marking.SOLID
         middle = len(lane.centre_m) // 2
-        left = np.array([-math.sin(lane.heading_rad[middle]), math.cos(lane.heading_rad[middle])])
+        heading = lane.heading_rad[middle]
+        left = np.array([-math.sin(heading), math.cos(heading)])
         beside = lane.centre_m[middle] + left * lane.width_m
-        assert network.lane_at(*beside, lane.heading_rad[middle] + math.pi) == lane.opposite
-        assert not network.is_on_road(*(lane.centre_m[middle] - left * (lane.width_m / 2 + SHOULDER_M + 0.1)))
-        assert network.lanes[lane.opposite].opposite == lane.id
+        if lane.opposite is not None:
+            assert network.lane_at(*beside, heading + math.pi) == lane.opposite
+            is_wide = lane.right_neighbour is not None
+            assert lane.left == Marking.DOUBLE if is_wide else lane.left in (Marking.DASHED, Marking.SOLID)
+        else:
+            assert network.lane_at(*beside, heading) == lane.left_neighbour and lane.left == Marking.DASHED
+        if lane.right_neighbour is None:
+            assert lane.right == Marking.SOLID
+            assert not network.is_on_road(*(lane.centre_m[middle] - left * (lane.width_m / 2 + SHOULDER_M + 0.1)))
+        else:
+            assert lane.right == Marking.DASHED
+        kinds.add(lane.left)
+    assert kinds == {Marking.DASHED, Marking.SOLID, Marking.DOUBLE}
 
 
 def test_every_val_town_has_routes_of_300_to_800_m_and_most_of_them_turn():
-    num_turning, num_stops = 0, 0
+    num_turning, num_stops, num_changes = 0, 0, 0
     for seed in VAL_SEEDS:
         network = build_network(seed)
         route = random_route(network, np.random.default_rng(seed))
         turns = {network.lanes[lane].turn for lane in route.lanes if network.lanes[lane].junction is not None}
         num_turning += bool(turns & {Command.LEFT, Command.RIGHT})
         num_stops += len(route.stops)
+        num_changes += len(route.changes)
         assert 300.0 - ROUTE_SPACING_M <= route.length_m <= 800.0
         assert network.lanes[route.lanes[route.lane_index[-1]]].junction is None
         ahead = route.length_m - np.array([station for station, _ in route.stops] or [0.0])
@@ -169,7 +260,7 @@ def test_every_val_town_has_routes_of_300_to_800_m_and_most_of_them_turn():
         assert np.hypot(*np.diff(route.points_m, axis=0).T).max() <= ROUTE_SPACING_M + 1e-9
         assert np.abs(np.diff(route.heading_rad)).max() < 0.1
     assert num_turning >= 80
-    assert num_stops >= 50
+    assert num_stops >= 50 and num_changes >= 10
 
 
 def test_same_seed_gives_the_same_route():

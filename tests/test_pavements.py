@@ -80,7 +80,7 @@ def test_a_town_without_dead_ends_is_walked_round_in_rings(seed: int) -> None:
     inner = pavements.after != np.arange(len(pavements.after))
     assert (pavements.before[pavements.after[inner]] == np.flatnonzero(inner)).all()
     whole = MultiPoint(pavements.kerb_m)
-    for lane in (town.network.lanes[i] for i in far.lanes[:far.lane_index[-1]]):
+    for lane in (town.network.lanes[town.network.outermost(i, "right")] for i in far.lanes[:far.lane_index[-1]]):
         if lane.junction is not None:
             continue
         middle = len(lane.centre_m) // 2

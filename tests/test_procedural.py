@@ -12,7 +12,7 @@ import pytest
 import shapely
 
 from envs.geometry import wrap_angle
-from envs.roads.network import SHOULDER_M, Control, RoadNetwork
+from envs.roads.network import CROSSING_KERB_M, SHOULDER_M, Command, Control, RoadNetwork
 from envs.roads.procedural import KMH, SMALLEST_TOWN_M, build_network, build_town
 from envs.roads.roadside import CLEARANCE_M, MOST_PROPS
 from envs.state import PropKind, Town
@@ -89,7 +89,7 @@ def test_every_lane_continues_without_gap_or_kink(networks):
 
 def test_towns_are_connected_and_long_enough(networks):
     for seed, network in enumerate(networks):
-        assert networkx.is_strongly_connected(network.graph), f"seed {seed}"
+        assert networkx.is_strongly_connected(network.ways), f"seed {seed}"
         assert network.road_length_m >= SMALLEST_TOWN_M, f"seed {seed}"
         assert 4 <= len(network.junctions) <= 9, f"seed {seed}"
 
@@ -110,8 +110,10 @@ def test_ids_are_positions_and_junctions_know_their_lanes(networks):
         for junction in network.junctions:
             assert {after for lane in junction.incoming for after in network.lanes[lane].successors} == set(
                 junction.turns)
-            assert {after for lane in junction.turns for after in network.lanes[lane].successors} == set(
-                junction.outgoing)
+            reached = {after for lane in junction.turns for after in network.lanes[lane].successors}
+            assert reached <= set(junction.outgoing)
+            assert {network.outermost(lane, "right") for lane in reached} == {
+                network.outermost(lane, "right") for lane in junction.outgoing}, "every arm can be reached"
             assert {network.lanes[lane].junction for lane in junction.turns} == {junction.id}
             assert {network.surfaces[network.lanes[lane].surface].junction for lane in junction.turns} == {junction.id}
 
@@ -133,7 +135,9 @@ def test_turn_lanes_bend_to_the_side_they_name(networks):
             assert course[-1] - course[0] == pytest.approx(expected[lane.turn.name], abs=0.15)
             length = np.hypot(*step.T)
             if len(course) > 2 and abs(course[-1] - course[0]) > 0.5:
-                assert (length[1:] / np.abs(np.diff(course))).min() > 5.5
+                turned = np.abs(np.diff(course))
+                bent = turned > 1e-6
+                assert ((length[1:] + length[:-1])[bent] / 2 / turned[bent]).min() > 5.5
 
 
 def sharpest_radius_m(lane) -> float:
@@ -155,7 +159,8 @@ def test_fast_roads_are_long_and_wide_in_their_bends(networks):
                 metres[kmh] += lane.length_m
                 assert sharpest_radius_m(lane) >= smallest[kmh]
                 assert lane.length_m >= {100: 145.0, 70: 105.0, 50: 55.0, 30: 0.0}[kmh]
-                assert network.lanes[lane.opposite].speed_limit_mps == lane.speed_limit_mps
+                beside = (lane.opposite, lane.left_neighbour, lane.right_neighbour)
+                assert {network.lanes[k].speed_limit_mps for k in beside if k is not None} == {lane.speed_limit_mps}
             else:
                 assert lane.speed_limit_mps <= 50 * KMH + 1e-9
     share = {kmh: length / metres.total() for kmh, length in metres.items()}
@@ -167,13 +172,62 @@ def test_minor_arms_give_way_and_a_main_road_leads_through(networks):
     kinds: Counter[Control] = Counter()
     for network in networks[:150]:
         for junction in network.junctions:
-            controls = [network.lanes[lane].control for lane in junction.incoming]
+            arms: dict[int, set[Control]] = {}
+            for lane in junction.incoming:
+                arms.setdefault(network.outermost(lane, "right"), set()).add(network.lanes[lane].control)
+            controls = [next(iter(arm)) for arm in arms.values()]
+            assert all(len(arm) == 1 for arm in arms.values()), "one line across all lanes"
             assert controls.count(Control.NONE) == 2
             bound = {control for control in controls if control != Control.NONE}
             assert len(bound) == 1
             kinds.update(bound)
         assert all(lane.control == Control.NONE for lane in network.lanes if lane.junction is not None)
     assert 0.4 < kinds[Control.STOP] / kinds.total() < 0.6
+
+
+def test_lanes_of_a_road_lie_side_by_side(networks):
+    """Neighbours know each other, are a lane width apart point by point, and only the middle ones meet traffic."""
+    widest = 0
+    for network in networks[:100]:
+        for lane in network.lanes:
+            if lane.junction is not None:
+                assert lane.opposite is lane.left_neighbour is lane.right_neighbour is None
+                continue
+            assert (lane.opposite is None) == (lane.left_neighbour is not None)
+            right = None if lane.right_neighbour is None else network.lanes[lane.right_neighbour]
+            if right is not None:
+                assert right.left_neighbour == lane.id and right.width_m == lane.width_m
+                aside = right.centre_m - lane.centre_m
+                np.testing.assert_allclose(np.hypot(*aside.T), lane.width_m, atol=1e-6)
+                assert (aside @ np.array([-np.sin(lane.heading_rad), np.cos(lane.heading_rad)]) < 0).diagonal().all()
+            if lane.opposite is not None:
+                other = network.lanes[lane.opposite]
+                assert other.opposite == lane.id and lane.left == other.left
+                np.testing.assert_allclose(np.hypot(*(lane.centre_m - other.centre_m[::-1]).T), lane.width_m, atol=1e-6)
+            widest = max(widest, 1 + (right is not None) + (right is not None and right.right_neighbour is not None))
+            assert 3.0 <= lane.width_m <= 3.75
+    assert widest == 3
+
+
+def test_every_lane_of_an_approach_leads_on_and_lanes_never_cross(networks):
+    """From the left lane to the right one turns go from left to right, and two lanes take a turn into two lanes."""
+    rank = {Command.LEFT: 0, Command.STRAIGHT: 1, Command.RIGHT: 2}
+    for network in networks[:100]:
+        for junction in network.junctions:
+            for first in (lane for lane in junction.incoming if network.lanes[lane].left_neighbour is None):
+                ends: dict[Command, list[int]] = {}
+                lane, most = network.lanes[first], 0
+                while True:
+                    turns = sorted((network.lanes[after] for after in lane.successors), key=lambda t: rank[t.turn])
+                    assert turns and rank[turns[0].turn] >= most
+                    most = rank[turns[-1].turn]
+                    for turn in turns:
+                        ends.setdefault(turn.turn, []).extend(turn.successors)
+                    if lane.right_neighbour is None:
+                        break
+                    lane = network.lanes[lane.right_neighbour]
+                for out in ends.values():
+                    assert all(network.lanes[a].right_neighbour == b for a, b in itertools.pairwise(out))
 
 
 def test_people_cross_slow_straight_streets_from_pavement_to_pavement(networks):
@@ -185,7 +239,7 @@ def test_people_cross_slow_straight_streets_from_pavement_to_pavement(networks):
             line = shapely.LineString(crossing.ends_m)
             crossed = {lane.id for lane in network.lanes if line.intersects(shapely.LineString(lane.centre_m))}
             assert crossed == set(crossing.lanes), f"seed {seed}"
-            assert all(0.0 < gap < 0.5 + SHOULDER_M for gap in network.distance_to_road(crossing.ends_m))
+            assert network.distance_to_road(crossing.ends_m) == pytest.approx(CROSSING_KERB_M, abs=0.05)
             across = crossing.ends_m[1] - crossing.ends_m[0]
             for lane, station in zip((network.lanes[k] for k in crossing.lanes), crossing.stations_m, strict=True):
                 at = np.array([np.interp(station, lane.station_m, lane.centre_m[:, k]) for k in (0, 1)])

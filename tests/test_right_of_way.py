@@ -26,7 +26,7 @@ def meeting(seed: int) -> tuple:
         into = {turn: lane for lane in network.lanes for turn in lane.successors}
         side, main = into[mine.id], into[other.id]
         if side.control != Control.NONE and main.control == Control.NONE and main.length_m > 40 and side.length_m > 40 \
-                and len(main.successors) > 1 and other.turn == 3:
+                and {2, 3} <= {network.lanes[k].turn for k in main.successors} and other.turn == 3:
             return town, side, mine, main, other
     raise AssertionError("no such junction")
 

@@ -13,7 +13,7 @@ from envs.render.scene import (
     light_of,
     static_scene,
 )
-from envs.roads.network import Control, Crossing
+from envs.roads.network import Command, Control, Crossing, Junction, Lane, Marking, RoadNetwork, Surface
 from envs.roads.procedural import build_town
 from envs.signs import face, look_of
 from tests import straight_road
@@ -173,3 +173,30 @@ def test_sign_faces_carry_their_outline():
     scene = static_scene(build_town(1))
     assert len(scene.textures) == len(scene.outlines) > 5
     assert all(texture.shape == (128, 128, 3) and texture.dtype == np.uint8 for texture in scene.textures)
+
+
+def test_wide_road_has_a_double_middle_dashes_that_turn_solid_and_arrows():
+    """Two eastbound lanes of 3.5 m: the left one turns left, the right one goes on at x = 300."""
+    def lane(number: int, first: tuple[float, float], last: tuple[float, float], after: tuple[int, ...],
+             **fields) -> Lane:
+        count = 1 + round(math.dist(first, last))
+        values = {"width_m": 3.5, "speed_limit_mps": 13.9, "left": Marking.NONE, "right": Marking.NONE, "surface": 0}
+        return Lane(number, np.linspace(first, last, count), successors=after, **{**values, **fields})
+
+    turn = {"junction": 0}
+    lanes = (lane(0, (0, -1.75), (300, -1.75), (2,), left=Marking.DOUBLE, right=Marking.DASHED, right_neighbour=1),
+             lane(1, (0, -5.25), (300, -5.25), (3,), left=Marking.DASHED, right=Marking.SOLID, left_neighbour=0),
+             lane(2, (300, -1.75), (310, 8.25), (), turn=Command.LEFT, **turn),
+             lane(3, (300, -5.25), (320, -5.25), (), turn=Command.STRAIGHT, **turn))
+    outline = np.array([[0.0, -7.5], [320.0, -7.5], [320.0, 7.5], [0.0, 7.5]])
+    network = RoadNetwork(lanes, (Junction(0, (0, 1), (2, 3), ()),), (Surface("straight", outline, None),))
+    scene = static_scene(replace(straight_road.TOWN, network=network))
+    paint = SemanticClass.MARKING
+    assert cover(scene, paint, (50.0, LINE_WIDTH_M)) and cover(scene, paint, (50.0, -LINE_WIDTH_M))
+    assert not cover(scene, paint, (50.0, 0.0)), "two lines, not a broad one"
+    assert all(cover(scene, paint, (x, -3.5)) for x in np.arange(271.0, 299.0, 0.5)), "nobody changes lanes here"
+    assert not all(cover(scene, paint, (x, -3.5)) for x in np.arange(220.0, 240.0, 0.5))
+    for foot in (288.0, 268.0):
+        assert cover(scene, paint, (foot + 4.5, -5.25)) and not cover(scene, paint, (foot + 2.2, -4.45)), "straight on"
+        assert cover(scene, paint, (foot + 0.5, -1.75)) and cover(scene, paint, (foot + 2.2, -1.75 + 0.8)), "left"
+        assert not cover(scene, paint, (foot + 4.5, -1.75)) and not cover(scene, paint, (foot + 2.2, -1.75 - 0.8))

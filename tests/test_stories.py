@@ -175,7 +175,7 @@ def test_lower_limit_of_a_scenario_makes_the_same_drive_slower():
 
 
 def test_oncoming_lane_all_the_way_scores_nearly_nothing_though_the_goal_is_reached():
-    width = 3.27
+    width = float(drive("first_drive", Hand())[1].state.route.width_m[0])
     score, _, earned = drive("first_drive", Hand(lateral_m=width))
     assert score.end == "goal" and score.route_completion == 100.0 and not score.is_success
     assert score.off_lane_share > 0.9 and score.driving_score < 10.0 and earned < 10.0

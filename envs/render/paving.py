@@ -13,8 +13,19 @@ from enum import IntEnum
 import numpy as np
 from numba import njit
 
-from envs.geometry import Array, interpolate, offset_polyline, stations
-from envs.roads.network import CROSSING_KERB_M, SHOULDER_M, Control, Crossing, Lane, Marking, RoadNetwork
+from envs.geometry import Array, interpolate, offset_polyline, stations, world_from_ego
+from envs.roads.network import (
+    CHANGE_AFTER_M,
+    CROSSING_KERB_M,
+    SHOULDER_M,
+    SOLID_BEFORE_JUNCTION_M,
+    Command,
+    Control,
+    Crossing,
+    Lane,
+    Marking,
+    RoadNetwork,
+)
 
 
 class SemanticClass(IntEnum):
@@ -56,6 +67,8 @@ LINE_WIDTH_M = 0.14  # RMS: narrow line 0.12 m
 DASH_M, GAP_M = 3.0, 6.0  # RMS: centre line in towns
 STOP_BAR_M, YIELD_BAR_M = 0.5, 0.5  # RMS sign 294 and 341
 YIELD_BLOCK_M, YIELD_GAP_M = 0.5, 0.25
+ARROW_SHAFT_M = 0.2
+ARROW_BEFORE_M = (12.0, 32.0)  # feet of a lane's arrows before its end
 ZEBRA_M, ZEBRA_GAP_M = 0.5, 0.5  # RMS sign 293: bars and gaps
 KERB_WIDTH_M = 0.35
 PAINT_HEIGHT_M = 0.012
@@ -119,35 +132,96 @@ def _line(points_m: Array, left_m: float, width_m: float) -> tuple[Array, Array]
     return _strip(outer, inner)
 
 
-def _open_parts(lane: Lane, breaks_m: Array) -> list[tuple[float, float]]:
-    """The stretches of a lane between the breaks (K, 2) of its lines, from station to station [m]."""
-    edges = np.concatenate([[0.0], breaks_m[np.argsort(breaks_m[:, 0])].ravel(), [lane.length_m]]).reshape(-1, 2)
-    return [(float(begin), float(end)) for begin, end in edges if end > begin]
+def _open_parts(begin_m: float, end_m: float, breaks_m: Array) -> list[tuple[float, float]]:
+    """What the breaks (K, 2) leave of a stretch, from station to station [m]."""
+    parts, at = [], begin_m
+    for low, high in breaks_m[np.argsort(breaks_m[:, 0])].tolist():
+        if low > at:
+            parts.append((at, min(low, end_m)))
+        at = max(at, high)
+    return [part for part in [*parts, (at, end_m)] if part[1] > part[0] + 0.01]
 
 
-def _solid(lane: Lane, left_m: float, breaks_m: Array) -> list[tuple[Array, Array]]:
-    """A solid line beside a lane, broken where zebras cross it."""
-    if not len(breaks_m):
+def _solid(lane: Lane, left_m: float, stretch_m: tuple[float, float], breaks_m: Array) -> list[tuple[Array, Array]]:
+    """A solid line beside a lane from station to station, broken where zebras cross it."""
+    if not len(breaks_m) and stretch_m == (0.0, lane.length_m):
         return [_line(lane.centre_m, left_m, LINE_WIDTH_M)]
     station = lane.station_m
     edge = offset_polyline(lane.centre_m, left_m)
     lines = []
-    for begin, end in _open_parts(lane, breaks_m):
+    for begin, end in _open_parts(*stretch_m, breaks_m):
         inner = station[(station > begin + 0.05) & (station < end - 0.05)]
         lines.append(_line(interpolate(edge, station, np.array([begin, *inner, end])), 0.0, LINE_WIDTH_M))
     return lines
 
 
-def _dashes(lane: Lane, breaks_m: Array) -> tuple[Array, Array]:
-    """The dashes on a lane's left edge, but for those that zebras cover."""
-    start = np.arange(GAP_M / 2, lane.length_m - DASH_M, DASH_M + GAP_M)
+def _dashes(lane: Lane, left_m: float, end_m: float, breaks_m: Array) -> tuple[Array, Array]:
+    """Dashes beside a lane up to a station, but for those that zebras cover."""
+    start = np.arange(GAP_M / 2, end_m - DASH_M, DASH_M + GAP_M)
     start = start[~((start[:, None] < breaks_m[:, 1]) & (start[:, None] + DASH_M > breaks_m[:, 0])).any(axis=1)]
     station, ends = lane.station_m, start[:, None] + np.array([0.0, DASH_M / 2, DASH_M])
-    middle, outer, inner = (interpolate(offset_polyline(lane.centre_m, lane.width_m / 2 + aside), station, ends)
+    middle, outer, inner = (interpolate(offset_polyline(lane.centre_m, left_m + aside), station, ends)
                             for aside in (0.0, LINE_WIDTH_M / 2, -LINE_WIDTH_M / 2))
     bend = np.abs(middle[:, 1] - (middle[:, 0] + middle[:, 2]) / 2).max(initial=0.0)
     step = 1 if bend > SAGITTA_M else 2
     return _strips(outer[:, ::step], inner[:, ::step])
+
+
+def _edge_paint(lane: Lane, left_m: float, marking: Marking, breaks_m: Array) -> list[tuple[Array, Array]]:
+    """The line of a kind that runs `left_m` beside a lane."""
+    whole = (0.0, lane.length_m)
+    if marking == Marking.SOLID:
+        return _solid(lane, left_m, whole, breaks_m)
+    if marking == Marking.DASHED:
+        return [_dashes(lane, left_m, lane.length_m, breaks_m)]
+    if marking == Marking.DOUBLE:
+        return [part for side in (LINE_WIDTH_M, -LINE_WIDTH_M)
+                for part in _solid(lane, left_m + side, whole, breaks_m)]
+    return []
+
+
+def _between(network: RoadNetwork, lane: Lane, breaks_m: Array) -> list[tuple[Array, Array]]:
+    """The line between a lane and its right neighbour: dashes, and solid before a junction."""
+    ends_at_junction = any(network.lanes[after].junction is not None for after in lane.successors)
+    if lane.right != Marking.DASHED or not ends_at_junction:
+        return _edge_paint(lane, -lane.width_m / 2, lane.right, breaks_m)
+    change = max(lane.length_m - SOLID_BEFORE_JUNCTION_M, 0.0)
+    return [_dashes(lane, -lane.width_m / 2, change, breaks_m),
+            *_solid(lane, -lane.width_m / 2, (change, lane.length_m), breaks_m)]
+
+
+def _arrow(turns: frozenset[Command]) -> tuple[Array, Array]:
+    """An arrow for the turns of a lane, in a frame with x ahead from the foot of its shaft and y left (RMS: 5 m)."""
+    parts = []
+    for turn in sorted(turns):
+        if turn == Command.STRAIGHT:
+            shaft, tip = np.array([(0.0, 0.0), (3.4, 0.0)]), np.array([(3.4, -0.45), (5.0, 0.0), (3.4, 0.45)])
+        else:
+            side = 1.0 if turn == Command.LEFT else -1.0
+            start = 1.4 if Command.STRAIGHT in turns else 0.0  # branches off the shaft
+            shaft = np.array([(0.0, 0.0), (start + 1.4, 0.0), (start + 2.0, 0.25 * side), (start + 2.2, 0.7 * side)])
+            tip = np.array([(start + 1.5, 0.7), (start + 2.9, 0.7), (start + 2.2, 1.5)]) * (1.0, side)
+            tip = tip[::-1] if side < 0 else tip
+        parts += [_strip(offset_polyline(shaft, ARROW_SHAFT_M / 2), offset_polyline(shaft, -ARROW_SHAFT_M / 2)),
+                  (tip, np.array([[0, 1, 2]], np.int32))]
+    return _join(parts)
+
+
+def _arrows(network: RoadNetwork, lane: Lane) -> list[tuple[Array, Array]]:
+    """What a lane among several allows, painted on it before the junction, once or twice."""
+    turns = frozenset(network.lanes[after].turn for after in lane.successors if
+                      network.lanes[after].junction is not None) - {Command.FOLLOW}
+    if not turns or (lane.left_neighbour is None and lane.right_neighbour is None):
+        return []
+    vertices, triangles = _arrow(turns)
+    painted = []
+    for before_m in ARROW_BEFORE_M:
+        at = lane.length_m - before_m
+        if at > CHANGE_AFTER_M:
+            heading = float(np.interp(at, lane.station_m, np.unwrap(lane.heading_rad)))
+            foot = interpolate(lane.centre_m, lane.station_m, np.array([at]))[0]
+            painted.append((world_from_ego(np.array([*foot, heading]), vertices), triangles))
+    return painted
 
 
 def _bar(lane: Lane) -> list[tuple[Array, Array]]:
@@ -228,13 +302,10 @@ def patches(network: RoadNetwork) -> tuple[Patch, ...]:
     paint += [_zebra(crossing) for crossing in network.crossings if crossing.is_zebra]
     for lane in network.lanes:
         broken = breaks.get(lane.id, unbroken)
-        if lane.right == Marking.SOLID:
-            paint += _solid(lane, -lane.width_m / 2, broken)
-        if lane.opposite is None or lane.id < lane.opposite:  # one of the two paints the line between them
-            if lane.left == Marking.SOLID:
-                paint += _solid(lane, lane.width_m / 2, broken)
-            elif lane.left == Marking.DASHED:
-                paint.append(_dashes(lane, broken))
+        paint += _between(network, lane, broken)
+        if lane.left_neighbour is None and (lane.opposite is None or lane.id < lane.opposite):
+            paint += _edge_paint(lane, lane.width_m / 2, lane.left, broken)  # one of two lanes paints their middle
+        paint += _arrows(network, lane)
         if lane.control != Control.NONE or lane.signal is not None:
             bars += _bar(lane)
     layers = [(kerbs, -0.012, KERB_GREY, SemanticClass.KERB)]

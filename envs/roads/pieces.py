@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from envs.geometry import Array
-from envs.roads.network import SHOULDER_M
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,11 @@ class Socket:
 
 @dataclass(frozen=True, eq=False)
 class RoadPiece:
-    """A stretch of road. `line` (N, 3): x_m, y_m and exact heading_rad of the middle between its two lanes."""
+    """A stretch of road. `line` (N, 3): x_m, y_m and exact heading_rad of the middle between its two directions."""
 
     name: str
     line: Array
-    lane_width_m: float
+    half_m: float  # from the middle to the paved edge, on both sides
     radius_m: float  # of the middle line, inf where straight
 
     @property
@@ -60,10 +59,9 @@ class RoadPiece:
 
     @property
     def outline_m(self) -> Array:
-        """The paved area (M, 2), counter-clockwise: both lanes and their shoulders."""
+        """The paved area (M, 2), counter-clockwise: all lanes and their shoulders."""
         line = self.line if math.isfinite(self.radius_m) else self.line[[0, -1]]
-        half = self.lane_width_m + SHOULDER_M
-        return np.concatenate([offset_line(line, -half), offset_line(line, half)[::-1]])
+        return np.concatenate([offset_line(line, -self.half_m), offset_line(line, self.half_m)[::-1]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +71,7 @@ class JunctionPiece:
     name: str
     sockets: tuple[Socket | None, ...]
     outline_m: Array
+    corner_radius_m: float  # of its kerbs
 
 
 def offset_line(line: Array, left_m: float) -> Array:
@@ -83,7 +82,7 @@ def offset_line(line: Array, left_m: float) -> Array:
     return points
 
 
-def straight(start: Socket, lane_width_m: float, length_m: float) -> RoadPiece:
+def straight(start: Socket, half_m: float, length_m: float) -> RoadPiece:
     """A straight road of `length_m` > 0."""
     num_steps = max(1, math.ceil(length_m / 2.0))
     along = np.arange(num_steps + 1) * (length_m / num_steps)
@@ -91,33 +90,38 @@ def straight(start: Socket, lane_width_m: float, length_m: float) -> RoadPiece:
     line[:, 0] = start.x_m + along * math.cos(start.heading_rad)
     line[:, 1] = start.y_m + along * math.sin(start.heading_rad)
     line[:, 2] = start.heading_rad
-    return RoadPiece("straight", line, lane_width_m, math.inf)
+    return RoadPiece("straight", line, half_m, math.inf)
 
 
-def curve(start: Socket, lane_width_m: float, radius_m: float, angle_rad: float) -> RoadPiece:
+def curve(start: Socket, half_m: float, radius_m: float, angle_rad: float) -> RoadPiece:
     """A circular arc of `radius_m` > 0 through `angle_rad`, positive to the left."""
-    step_m = min(1.85, max(0.4, radius_m / 20))  # under 2 m on the outer lane too
+    step_m = min(2.0 * radius_m / (radius_m + half_m), max(0.4, radius_m / 20))  # under 2 m on the outer lane too
     num_steps = max(2, math.ceil(abs(angle_rad) * radius_m / step_m))
     left_m = math.copysign(radius_m, angle_rad)  # the centre of the circle lies this far to the left
     line = np.empty((num_steps + 1, 3))
     line[:, 2] = heading = start.heading_rad + np.arange(num_steps + 1) * (angle_rad / num_steps)
     line[:, 0] = start.x_m + left_m * (np.sin(heading) - math.sin(start.heading_rad))
     line[:, 1] = start.y_m - left_m * (np.cos(heading) - math.cos(start.heading_rad))
-    return RoadPiece("curve", line, lane_width_m, radius_m)
+    return RoadPiece("curve", line, half_m, radius_m)
 
 
-def to_point(start: Socket, lane_width_m: float, x_m: float, y_m: float) -> RoadPiece:
+def crossing(start: Socket, half_m: float, length_m: float) -> RoadPiece:
+    """A straight on which people walk over the road, in its middle."""
+    return replace(straight(start, half_m, length_m), name="crossing")
+
+
+def to_point(start: Socket, half_m: float, x_m: float, y_m: float) -> RoadPiece:
     """The arc (or straight) that leaves `start` along its heading and ends at a point."""
     cos, sin = math.cos(start.heading_rad), math.sin(start.heading_rad)
     dx, dy = x_m - start.x_m, y_m - start.y_m
     along, across = cos * dx + sin * dy, cos * dy - sin * dx
     angle, length = 2 * math.atan2(across, along), math.hypot(dx, dy)
     if abs(angle) * length < 1e-4:  # under 0.05 mm of bulge
-        return straight(start, lane_width_m, length)
-    return curve(start, lane_width_m, length / (2 * abs(math.sin(angle / 2))), angle)
+        return straight(start, half_m, length)
+    return curve(start, half_m, length / (2 * abs(math.sin(angle / 2))), angle)
 
 
-def biarc(start: Socket, goal: Socket, lane_width_m: float) -> tuple[RoadPiece, RoadPiece]:
+def biarc(start: Socket, goal: Socket, half_m: float) -> tuple[RoadPiece, RoadPiece]:
     """Two arcs of equal tangent length from `start` to `goal`, whose heading is the direction of travel there.
 
     Bolton, "Biarc curves", Computer-Aided Design 7 (1975). A symmetric turn degenerates to one arc cut in two. The goal
@@ -131,42 +135,75 @@ def biarc(start: Socket, goal: Socket, lane_width_m: float) -> tuple[RoadPiece, 
     if divisor < 1e-9:
         raise ValueError(f"no biarc from {start} to {goal}; let the goal lie ahead of the start")
     tangent = square / divisor
-    first = to_point(start, lane_width_m, (start.x_m + goal.x_m + tangent * (cos - cos_goal)) / 2,
+    first = to_point(start, half_m, (start.x_m + goal.x_m + tangent * (cos - cos_goal)) / 2,
                      (start.y_m + goal.y_m + tangent * (sin - sin_goal)) / 2)
-    return first, to_point(first.end, lane_width_m, goal.x_m, goal.y_m)
+    return first, to_point(first.end, half_m, goal.x_m, goal.y_m)
 
 
-def _junction(name: str, centre: Socket, lane_width_m: float, corner_radius_m: float,
-              arms: tuple[bool, bool, bool, bool]) -> JunctionPiece:
-    """A junction whose arm k points to `centre.heading_rad` + k * 90 degrees, where `arms[k]`."""
-    half = lane_width_m + SHOULDER_M
-    reach = half + corner_radius_m
-    sockets: list[Socket | None] = []
-    for k, present in enumerate(arms):
+def _junction(name: str, centre: Socket, halves_m: tuple[float | None, ...], corner_radius_m: float) -> JunctionPiece:
+    """A junction whose arm k points to `centre.heading_rad` + k * 90 degrees and is `halves_m[k]` wide to each side.
+
+    An arm reaches as far as its wider neighbour and a kerb corner need, so the kerb may run straight before a corner.
+    """
+    count = len(halves_m)
+    present = [k for k in range(count) if halves_m[k] is not None]
+    half = [value or 0.0 for value in halves_m]
+    sockets: list[Socket | None] = [None] * count
+    for k in present:
         heading = centre.heading_rad + k * math.pi / 2
-        point = centre.point_m + reach * np.array([math.cos(heading), math.sin(heading)])
-        sockets.append(Socket.at(point, heading) if present else None)
-    present_arms = [socket for socket in sockets if socket is not None]
+        reach = max(half[k - 1], half[(k + 1) % count]) + corner_radius_m
+        sockets[k] = Socket.at(centre.point_m + reach * np.array([math.cos(heading), math.sin(heading)]), heading)
     outline = []
-    for arm, after in zip(present_arms, present_arms[1:] + present_arms[:1], strict=True):
+    for k, after in zip(present, present[1:] + present[:1], strict=True):
+        arm, following = sockets[k], sockets[after]
+        assert arm is not None and following is not None
         left = np.array([-arm.direction[1], arm.direction[0]])
-        right_after = np.array([after.direction[1], -after.direction[0]])
-        corner = Socket.at(arm.point_m + half * left, arm.heading_rad + math.pi)
-        goal = after.point_m + half * right_after
-        outline += [(arm.point_m - half * left)[None], to_point(corner, lane_width_m, goal[0], goal[1]).line[:, :2]]
+        right_after = np.array([following.direction[1], -following.direction[0]])
+        corner = Socket.at(arm.point_m + half[k] * left, arm.heading_rad + math.pi)
+        goal = following.point_m + half[after] * right_after
+        outline.append((arm.point_m - half[k] * left)[None])
+        outline.append(join(corner, Socket.at(goal, following.heading_rad))[:, :2])
     points = np.concatenate(outline)
     fresh = np.hypot(*(points - np.roll(points, 1, axis=0)).T) > 1e-6
-    return JunctionPiece(name, tuple(sockets), points[fresh])
+    return JunctionPiece(name, tuple(sockets), points[fresh], corner_radius_m)
 
 
-def tee(centre: Socket, lane_width_m: float, corner_radius_m: float) -> JunctionPiece:
-    """Three arms: ahead, back, and a stem to the left of `centre`'s heading."""
-    return _junction("tee", centre, lane_width_m, corner_radius_m, (True, True, True, False))
+def join(start: Socket, goal: Socket, longest_tangent_m: float = math.inf) -> Array:
+    """The line (N, 3) of a turn from `start` to `goal`, whose heading is the direction of travel there.
+
+    Where the two directions cross it is an arc as wide as fits, or of that tangent length, led straight to it and from
+    it; where they are parallel a straight, or an S of two arcs.
+    """
+    ahead = goal.point_m - start.point_m
+    turn = math.sin(goal.heading_rad - start.heading_rad)
+    across = float(start.direction[0] * ahead[1] - start.direction[1] * ahead[0])
+    if abs(turn) < 0.05:
+        if abs(across) < 1e-6:
+            return straight(start, 0.0, float(ahead @ start.direction)).line
+        first, second = biarc(start, goal, 0.0)
+        return np.concatenate([first.line, second.line[1:]])
+    before = float(ahead[0] * goal.direction[1] - ahead[1] * goal.direction[0]) / turn
+    behind = across / turn
+    tangent = min(before, behind, longest_tangent_m)
+    pieces = [straight(start, 0.0, before - tangent)] if before - tangent > 1e-6 else []
+    entry = pieces[-1].end if pieces else start
+    point = start.point_m + before * start.direction + tangent * goal.direction
+    pieces.append(to_point(entry, 0.0, float(point[0]), float(point[1])))
+    if behind - tangent > 1e-6:
+        pieces.append(straight(pieces[-1].end, 0.0, behind - tangent))
+    return np.concatenate([pieces[0].line] + [piece.line[1:] for piece in pieces[1:]])
 
 
-def cross(centre: Socket, lane_width_m: float, corner_radius_m: float) -> JunctionPiece:
+def tee(centre: Socket, halves_m: tuple[float, float, float], corner_radius_m: float) -> JunctionPiece:
+    """Three arms: ahead, a stem to the left of `centre`'s heading, and back."""
+    return _junction("tee", centre, (*halves_m, None), corner_radius_m)
+
+
+def cross(centre: Socket, halves_m: tuple[float, float, float, float], corner_radius_m: float) -> JunctionPiece:
     """Four arms."""
-    return _junction("cross", centre, lane_width_m, corner_radius_m, (True, True, True, True))
+    return _junction("cross", centre, halves_m, corner_radius_m)
 
 
-PIECES: dict[str, Callable[..., Any]] = {"straight": straight, "curve": curve, "tee": tee, "cross": cross}
+PIECES: dict[str, Callable[..., Any]] = {
+    "straight": straight, "curve": curve, "crossing": crossing, "tee": tee, "cross": cross,
+}

@@ -98,7 +98,8 @@ def _rims(pose: Array, size_m: Array) -> Array:
 
 def place_props(network: RoadNetwork, rng: np.random.Generator) -> Props:
     """Houses and trees along every road of the network, drawn from `rng`: at most MOST_PROPS, none over another."""
-    sides = [_along(lane, rng) for lane in network.lanes if lane.junction is None]
+    sides = [_along(lane, rng) for lane in network.lanes
+             if lane.junction is None and lane.right_neighbour is None]
     house = np.concatenate([side.is_house for side in sides])
     heading = np.concatenate([side.heading_rad for side in sides])
     size = _sizes(house, rng)

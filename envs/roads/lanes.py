@@ -1,0 +1,174 @@
+"""Lanes on a paved plan: of roads, of junctions, who gives way, which lane leads where, and where people cross.
+
+Lanes of a direction are counted from the middle of the road outwards. Nothing here decides where a road lies.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from envs.roads.network import (
+    CROSSING_KERB_M,
+    SHOULDER_M,
+    Command,
+    Control,
+    Crossing,
+    Junction,
+    Lane,
+    Marking,
+    RoadNetwork,
+    Surface,
+)
+from envs.roads.pieces import JunctionPiece, Socket, join, offset_line
+from envs.roads.plan import CROSSING_WIDTH_M, Arm, Node, Plan, Road
+
+KMH = 1 / 3.6
+SOLID_RADIUS_M = 28.0  # a road with a tighter bend has a solid centre line
+CROSSING_LIMIT_MPS = 50 * KMH  # people cross no faster street on foot (R-FGUE 2001: no zebra above 50 km/h)
+ZEBRA_SHARE = 0.6
+TURN_LIMIT_MPS = 50 * KMH  # on turn lanes
+_TURNS = {3: Command.LEFT, 2: Command.STRAIGHT, 1: Command.RIGHT}  # by how many arms further, in order of lanes
+
+
+@functools.cache
+def assign_turns(num_lanes: int, turns: tuple[Command, ...], capacity: tuple[int, ...],
+                 ) -> tuple[tuple[Command, ...], ...]:
+    """Which turns each lane of an approach may take, lanes and `turns` both from the left.
+
+    `capacity` is the number of lanes that each turn leads to. Lanes never cross, every turn has a lane, and no more
+    lanes take a turn than it leads to; as many as can go straight on, and else few share a turn. Raises ValueError
+    where there is no such assignment.
+    """
+    count = len(turns)
+    best, best_score = None, (-1, 0)
+    for ends in itertools.product(itertools.combinations_with_replacement(range(count), 2), repeat=num_lanes):
+        is_whole = ends[0][0] == 0 and ends[-1][1] == count - 1
+        if not is_whole or any(not b <= c <= b + 1 for (_, b), (c, _) in itertools.pairwise(ends)):
+            continue
+        used = [sum(a <= k <= b for a, b in ends) for k in range(count)]
+        if all(n <= room for n, room in zip(used, capacity, strict=True)):
+            straight = used[turns.index(Command.STRAIGHT)] if Command.STRAIGHT in turns else 0
+            score = (straight, straight - sum(used))
+            if score > best_score or best is None:
+                best, best_score = ends, score
+    if best is None:
+        raise ValueError(f"{num_lanes} lanes cannot lead to {capacity} lanes by {turns}; give the road fewer lanes")
+    return tuple(turns[a:b + 1] for a, b in best)
+
+
+def _target(turn: Command, number: int, users: int, capacity: int) -> int:
+    """The lane, from the middle, on which the `number`-th of `users` lanes ends: left turns keep left, others right."""
+    return number if turn == Command.LEFT else capacity - users + number
+
+
+class Builder:
+    """Collects lanes while roads and junctions are joined; `network` freezes them."""
+
+    def __init__(self, plan: Plan, rng: np.random.Generator) -> None:
+        self.plan, self.rng = plan, rng
+        self.lanes: list[Lane] = []
+        self.surfaces: list[Surface] = []
+        self.junctions: list[Junction] = []
+        self.crossings: list[Crossing] = []
+        self.incoming: dict[Arm, tuple[int, ...]] = {}  # lanes from the middle outwards
+        self.outgoing: dict[Arm, tuple[int, ...]] = {}
+
+    def add_road(self, road: Road, limit_mps: float) -> None:
+        """Its lanes each way, a surface for each piece, and its crossings."""
+        count = road.profile.num_lanes
+        first = len(self.lanes)
+        forward, back = tuple(range(first, first + count)), tuple(range(first + count, first + 2 * count))
+        for ids, others, is_back in ((forward, back, False), (back, forward, True)):
+            for number, lane in enumerate(ids):
+                self.lanes.append(self._road_lane(road, limit_mps, lane, number, is_back, others[0]))
+        self.outgoing[road.begin], self.incoming[road.begin] = forward, back
+        self.incoming[road.end], self.outgoing[road.end] = forward, back
+        self.surfaces += [Surface(piece.name, piece.outline_m, None) for piece in road.pieces]
+        if limit_mps <= CROSSING_LIMIT_MPS + 1e-9:
+            for begin, end in road.rows_of("crossing"):
+                self._add_crossing(road, forward, back, begin, end)
+
+    def _road_lane(self, road: Road, limit_mps: float, lane: int, number: int, is_back: bool, opposite: int) -> Lane:
+        """Lane `number` from the middle; `opposite` is the innermost of the other direction."""
+        width, count = road.profile.lane_width_m, road.profile.num_lanes
+        aside = (number + 0.5) * width
+        points = offset_line(road.line, aside)[::-1].copy() if is_back else offset_line(road.line, -aside)
+        middle = Marking.DOUBLE if count > 1 else (
+            Marking.SOLID if road.radius_m < SOLID_RADIUS_M else Marking.DASHED)
+        is_inner, is_outer = number == 0, number == count - 1
+        return Lane(lane, points, width, limit_mps, middle if is_inner else Marking.DASHED,
+                    Marking.SOLID if is_outer else Marking.DASHED, (), len(self.surfaces),
+                    opposite=opposite if is_inner else None, left_neighbour=None if is_inner else lane - 1,
+                    right_neighbour=None if is_outer else lane + 1)
+
+    def _add_crossing(self, road: Road, forward: tuple[int, ...], back: tuple[int, ...], begin: int, end: int) -> None:
+        """A crossing over all lanes of a road in the middle of rows `begin` to `end` of its line, which is straight."""
+        middle = road.line[[begin, end]].mean(axis=0)[None]
+        half = road.profile.half_m + CROSSING_KERB_M
+        along = [float(self.lanes[lane].station_m[[first, last]].mean())
+                 for lanes, first, last in ((forward, begin, end), (back, -1 - begin, -1 - end)) for lane in lanes]
+        self.crossings.append(Crossing(
+            len(self.crossings), np.concatenate([offset_line(middle, -half), offset_line(middle, half)]),
+            CROSSING_WIDTH_M, forward + back, tuple(along), bool(self.rng.random() < ZEBRA_SHARE)))
+
+    def add_junction(self, node: Node, piece: JunctionPiece) -> None:
+        """Turn lanes for every pair of arms, and a stop or yield line on the minor ones."""
+        number, arms = len(self.junctions), self.plan.arms(node)
+        self.surfaces.append(Surface(piece.name, piece.outline_m, number))
+        first = len(self.lanes)
+        for arm_in in arms:
+            self._add_turns(node, piece, number, arm_in)
+        for arm, control in self._minor(node).items():
+            for into in self.incoming[node, arm]:
+                self.lanes[into] = replace(self.lanes[into], control=control)
+        self.junctions.append(Junction(
+            number, tuple(lane for k in arms for lane in self.incoming[node, k]), tuple(range(first, len(self.lanes))),
+            tuple(lane for k in arms for lane in self.outgoing[node, k])))
+
+    def _add_turns(self, node: Node, piece: JunctionPiece, junction: int, arm_in: int) -> None:
+        """The turn lanes from one arm, and the successors of the lanes that end there."""
+        arms, into = self.plan.arms(node), self.incoming[node, arm_in]
+        ways = {turn: self.outgoing[node, (arm_in + ahead) % 4] for ahead, turn in _TURNS.items()
+                if (arm_in + ahead) % 4 in arms}
+        chosen = assign_turns(len(into), tuple(ways), tuple(len(lanes) for lanes in ways.values()))
+        successors: list[list[int]] = [[] for _ in into]
+        for turn, out in ways.items():
+            users = [k for k in range(len(into)) if turn in chosen[k]]
+            for number, k in enumerate(users):
+                successors[k].append(len(self.lanes))
+                self._add_turn(piece, junction, into[k], out[_target(turn, number, len(users), len(out))], arm_in, turn)
+        for lane, after in zip(into, successors, strict=True):
+            self.lanes[lane] = replace(self.lanes[lane], successors=tuple(after))
+
+    def _add_turn(self, piece: JunctionPiece, junction: int, into: int, out: int, arm_in: int, turn: Command) -> None:
+        """An arc or a straight from the end of lane `into` to the beginning of lane `out`."""
+        arm, leave = piece.sockets[arm_in], self.lanes[out]
+        assert arm is not None
+        heading = {Command.LEFT: -math.pi / 2, Command.STRAIGHT: math.pi, Command.RIGHT: math.pi / 2}[turn]
+        width = min(self.lanes[into].width_m, leave.width_m)
+        beside_kerb = piece.corner_radius_m + SHOULDER_M + width / 2 if turn == Command.RIGHT else math.inf
+        points = join(Socket.at(self.lanes[into].centre_m[-1], arm.heading_rad + math.pi),
+                      Socket.at(leave.centre_m[0], arm.heading_rad + heading), beside_kerb)[:, :2].copy()
+        self.lanes.append(Lane(
+            len(self.lanes), points, width,
+            min(self.lanes[into].speed_limit_mps, TURN_LIMIT_MPS), Marking.NONE, Marking.NONE, (out,),
+            len(self.surfaces) - 1, junction=junction, turn=turn))
+
+    def _minor(self, node: Node) -> dict[int, Control]:
+        """The arms that must give way: a tee's stem, or of a cross the axis with fewer lanes."""
+        control = Control.STOP if self.rng.random() < 0.5 else Control.YIELD
+        arms = self.plan.arms(node)
+        if len(arms) == 3:
+            return {k: control for k in arms if (k + 2) % 4 not in arms}
+        lanes = [self.plan.profile[node, k].num_lanes for k in (0, 1)]
+        axis = int(self.rng.integers(2)) if lanes[0] == lanes[1] else int(np.argmin(lanes))
+        return {axis: control, axis + 2: control}
+
+    @property
+    def network(self) -> RoadNetwork:
+        return RoadNetwork(tuple(self.lanes), tuple(self.junctions), tuple(self.surfaces), tuple(self.crossings))

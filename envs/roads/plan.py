@@ -1,0 +1,400 @@
+"""A town before it has lanes: where junctions stand, which streets join them, how wide they are, and their pieces.
+
+The grid decides which junction meets which, so a town is connected and planar; drawn spacings, a warped grid, dropped
+streets and wide bends make no two alike. What a street has on its way (a crossing, an S-bend, a bus bay) is a row of
+FEATURES. No lanes, no signs and no traffic rules here.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import networkx
+import numpy as np
+
+from envs.geometry import Array, stations, wrap_angle
+from envs.roads.network import SHOULDER_M
+from envs.roads.pieces import PIECES, JunctionPiece, RoadPiece, Socket, biarc, cross, curve, straight, tee
+
+Node = tuple[int, int]
+Edge = tuple[Node, Node]
+Arm = tuple[Node, int]  # of a junction: the grid step 0 to 3 in which it leads
+SHARPEST_RADIUS_M = 16.0  # of a road with a lane each way; wider roads bend about as much less as they are wider
+FEWEST_JUNCTIONS = 4
+MINIMUM_GAP_M = 6.0  # of grass between two roads that do not meet
+BEND_SHARE = 0.4  # of a block that the bend at its end may take
+SWAY_FROM_M = 130.0  # shorter blocks have no bend of their own, nor those that end in one
+JUNCTION_M = 30.0  # of a block that a junction at its end and the straight before it take
+FEATURE_CLEARANCE_M = 30.0  # of a block left for bends to and from a feature
+_GRIDS = ((3, 3), (3, 3), (4, 3), (3, 4), (4, 2), (4, 3))
+_ARMS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # grid steps of the arms 0 to 3
+# What is drawn for a town: (low, high) of a uniform distribution.
+_RANGES = {
+    "narrow_lane_m": (3.0, 3.5),
+    "wide_lane_m": (3.25, 3.75),  # where there are several each way
+    "block_m": (105.0, 235.0),  # between two rows or columns of the grid
+    "warp_m": (0.0, 26.0),  # amplitude of the wave that bends rows and columns
+    "warp_length_m": (350.0, 700.0),
+    "shift_m": (-16.0, 16.0),  # of a junction, in x and in y
+    "skew_rad": (-0.05, 0.05),  # of a junction against the mean direction of its arms
+    "bend_m": (24.0, 100.0),  # tangent length of the bend where two streets meet; the radius if at right angles
+    "sway": (0.03, 0.09),  # sideways bulge of a block as a share of its length
+    "corner_radius_m": (5.0, 8.0),
+    "run_up_m": (6.0, 14.0),  # straight road before a junction
+}
+MAIN_AXIS_SHARE, SIDE_AXIS_SHARE = 0.55, 0.25  # of axes with several lanes each way: the longest of a town, the others
+THREE_LANES_SHARE = 0.25  # of those with three
+SHORTEST_WIDE_M = 170.0  # between two nodes: room to change lanes twice before the junction
+BUILT_UP_SHARE = 0.6  # of roads: where people cross and buses stop
+CROSSING_SETBACK_M = 7.5  # of a crossing's middle from the end of the road it is near
+CROSSING_WIDTH_M = 4.0  # along the road (R-FGUE 2001)
+
+
+def draw(rng: np.random.Generator, name: str, size: int | tuple[int, ...] | None = None) -> Array:
+    """Uniform number(s) from a row of _RANGES."""
+    return np.asarray(rng.uniform(*_RANGES[name], size))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A road's cross-section: the same on both sides of its middle."""
+
+    num_lanes: int  # each way
+    lane_width_m: float
+
+    @property
+    def half_m(self) -> float:
+        """From the middle to the paved edge."""
+        return self.num_lanes * self.lane_width_m + SHOULDER_M
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Something on a block's way: a row of PIECES, where it suits, and what it takes after its socket and half width.
+
+    `draw` returns those arguments; the first is the length along the block, at most `longest_m`.
+    """
+
+    piece: str
+    share: float  # of the blocks where it fits
+    longest_m: float
+    draw: Callable[[np.random.Generator], tuple[float, ...]]
+    is_built_up: bool = False  # only where people live
+    most_lanes: int = 3  # each way
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The grid before it is paved: where junctions stand and which are joined."""
+
+    graph: networkx.Graph  # over grid nodes
+    position_m: dict[Node, Array]
+    heading_rad: dict[Node, float]  # of arm 0
+    bend_m: dict[Node, float]  # where two streets meet
+    sway_m: dict[Edge, float]  # to the left of the middle between the two nodes
+    profile: dict[Arm, Profile]  # of the road at a junction's arm
+    feature: dict[Edge, tuple[str, tuple[float, ...]]]  # on the way between two nodes: a piece and its arguments
+    crossing: frozenset[Arm]  # with a pedestrian crossing just outside the junction
+
+    def arms(self, node: Node) -> list[int]:
+        return arms(self.graph, node)
+
+
+@dataclass(frozen=True, eq=False)
+class Road:
+    """Pieces from one junction arm to another."""
+
+    begin: Arm
+    end: Arm
+    profile: Profile
+    pieces: tuple[RoadPiece, ...]
+
+    @functools.cached_property
+    def line(self) -> Array:
+        """The middle (N, 3) of the whole road without doubled joints."""
+        line = np.concatenate([self.pieces[0].line] + [piece.line[1:] for piece in self.pieces[1:]])
+        line[:, 2] = np.unwrap(line[:, 2])
+        return line
+
+    @functools.cached_property
+    def station_m(self) -> Array:
+        """Arc length (N,) along the middle [m]."""
+        return stations(self.line[:, :2])
+
+    @property
+    def length_m(self) -> float:
+        return float(self.station_m[-1])
+
+    @functools.cached_property
+    def radius_m(self) -> float:
+        return min(piece.radius_m for piece in self.pieces)
+
+    @property
+    def is_drivable(self) -> bool:
+        """No bend too sharp, and no piece that turns back on itself."""
+        inner = (self.profile.num_lanes - 1) * self.profile.lane_width_m
+        return self.radius_m - inner >= SHARPEST_RADIUS_M and all(abs(piece.turn_rad) < 2.0 for piece in self.pieces)
+
+    def rows_of(self, name: str) -> Iterator[tuple[int, int]]:
+        """First and last row in `line` of each piece of a name."""
+        row = 0
+        for piece in self.pieces:
+            if piece.name == name:
+                yield row, row + len(piece.line) - 1
+            row += len(piece.line) - 1
+
+
+def step(node: Node, arm: int) -> Node:
+    """The grid node that an arm leads to."""
+    return node[0] + _ARMS[arm][0], node[1] + _ARMS[arm][1]
+
+
+def arms(graph: networkx.Graph, node: Node) -> list[int]:
+    """The arms of a node, counter-clockwise."""
+    return [k for k in range(4) if graph.has_edge(node, step(node, k))]
+
+
+def _streets(rng: np.random.Generator, columns: int, rows: int) -> networkx.Graph:
+    """A grid that lost some streets; every street left lies on a ring, so that nobody must turn round."""
+    graph = networkx.grid_2d_graph(columns, rows)
+    for edge in rng.permutation(np.array(list(graph.edges)), axis=0)[:rng.integers(0, columns * rows // 3 + 1)]:
+        a, b = (tuple(int(i) for i in node) for node in edge)
+        graph.remove_edge(a, b)
+        num_junctions = sum(degree > 2 for _, degree in graph.degree)
+        if (min(graph.degree[a], graph.degree[b]) < 2 or num_junctions < FEWEST_JUNCTIONS
+                or networkx.has_bridges(graph) or not networkx.is_connected(graph)):
+            graph.add_edge(a, b)
+    return graph
+
+
+def _positions(rng: np.random.Generator, graph: networkx.Graph, columns: int, rows: int) -> dict[Node, Array]:
+    """Where the grid's nodes lie: uneven blocks, warped by a wave along each axis, shifted and turned as a whole."""
+    xs = np.concatenate([[0.0], np.cumsum(draw(rng, "block_m", columns - 1))])
+    ys = np.concatenate([[0.0], np.cumsum(draw(rng, "block_m", rows - 1))])
+    points = np.array([(xs[i], ys[j]) for i, j in graph])
+    wave = 2 * math.pi * points[:, ::-1] / draw(rng, "warp_length_m", 2) + rng.uniform(0, 2 * math.pi, 2)
+    points = points + draw(rng, "warp_m", 2) * np.sin(wave) + draw(rng, "shift_m", points.shape)
+    angle = rng.uniform(-math.pi, math.pi)
+    cos, sin = math.cos(angle), math.sin(angle)
+    return dict(zip(graph, points @ np.array([[cos, sin], [-sin, cos]]), strict=True))
+
+
+def _chains(graph: networkx.Graph) -> list[tuple[Arm, Arm, list[Node]]]:
+    """Every road once: the arms at which it begins and ends, and the nodes on its way, both ends included."""
+    chains, ends = [], set()
+    for start in (node for node in graph if graph.degree[node] > 2):
+        for first in arms(graph, start):
+            if (start, first) in ends:
+                continue
+            nodes, arm = [start, step(start, first)], first
+            while graph.degree[nodes[-1]] == 2:
+                arm = next(k for k in arms(graph, nodes[-1]) if k != (arm + 2) % 4)
+                nodes.append(step(nodes[-1], arm))
+            chains.append(((start, first), (nodes[-1], (arm + 2) % 4), nodes))
+            ends |= {chains[-1][0], chains[-1][1]}
+    return chains
+
+
+def _profiles(rng: np.random.Generator, graph: networkx.Graph, position_m: dict[Node, Array],
+              chains: list[tuple[Arm, Arm, list[Node]]]) -> dict[Arm, Profile]:
+    """Lanes and their width by arm: the same along an axis, that is wherever a road goes on straight."""
+    axes = networkx.Graph()
+    axes.add_edges_from((begin, end) for begin, end, _ in chains)
+    axes.add_edges_from(((node, k), (node, k + 2)) for node in graph if graph.degree[node] > 2
+                        for k in (0, 1) if {k, k + 2} <= set(arms(graph, node)))
+    length = {begin: sum(math.dist(position_m[a], position_m[b]) for a, b in itertools.pairwise(nodes))
+              for begin, _, nodes in chains}
+    members = [sorted(axis) for axis in networkx.connected_components(axes)]
+    totals = [sum(length.get(arm, 0.0) for arm in axis) for axis in members]
+    shortest = [min(length[arm] for arm in axis if arm in length) for axis in members]
+    profiles: dict[Arm, Profile] = {}
+    for axis, total, least in zip(members, totals, shortest, strict=True):
+        is_wide, is_widest = rng.random(2) < (MAIN_AXIS_SHARE if total == max(totals) else SIDE_AXIS_SHARE,
+                                              THREE_LANES_SHARE)
+        width = float(draw(rng, "wide_lane_m" if is_wide else "narrow_lane_m"))
+        num_lanes = 1 + int(is_wide) + int(is_wide and is_widest) if least >= SHORTEST_WIDE_M else 1
+        profiles |= dict.fromkeys(axis, Profile(num_lanes, width))
+    for axis in members:
+        stems = [(node, arm) for node, arm in axis if (node, (arm + 2) % 4) not in profiles]
+        is_too_wide = any(profiles[stem].num_lanes > 2 * profiles[stem[0], (stem[1] + 1) % 4].num_lanes
+                          for stem in stems)
+        if is_too_wide:  # where it ends at a tee, its lanes must find as many to turn into
+            profiles |= dict.fromkeys(axis, replace(profiles[axis[0]], num_lanes=2))
+    return profiles
+
+
+def _features(rng: np.random.Generator, graph: networkx.Graph, position_m: dict[Node, Array],
+              bend_m: dict[Node, float], chains: list[tuple[Arm, Arm, list[Node]]], profiles: dict[Arm, Profile],
+              ) -> tuple[dict[Edge, tuple[str, tuple[float, ...]]], frozenset[Arm]]:
+    """What lies on the way of each block, and the arms with a pedestrian crossing."""
+    features: dict[Edge, tuple[str, tuple[float, ...]]] = {}
+    crossings = []
+    for begin, end, nodes in chains:
+        num_lanes, is_built_up = profiles[begin].num_lanes, bool(rng.random() < BUILT_UP_SHARE)
+        for a, b in itertools.pairwise(nodes):
+            room = math.dist(position_m[a], position_m[b]) - FEATURE_CLEARANCE_M - sum(
+                bend_m[node] if graph.degree[node] == 2 else JUNCTION_M for node in (a, b))
+            rows = [row for row in FEATURES if row.longest_m <= room and num_lanes <= row.most_lanes
+                    and (is_built_up or not row.is_built_up)]
+            chosen = int(np.searchsorted(np.cumsum([row.share for row in rows]), rng.random(), side="right"))
+            if chosen < len(rows):
+                features[a, b] = rows[chosen].piece, rows[chosen].draw(rng)
+        is_crossed = rng.random(2) < 0.35
+        crossings += [arm for arm, crossed in zip((begin, end), is_crossed, strict=True)
+                      if crossed and is_built_up and num_lanes == 1]
+    return features, frozenset(crossings)
+
+
+def make_plan(rng: np.random.Generator) -> Plan:
+    """A plan drawn from `rng`; it may turn out to overlap."""
+    columns, rows = _GRIDS[rng.integers(len(_GRIDS))]
+    graph = _streets(rng, columns, rows)
+    position = _positions(rng, graph, columns, rows)
+    heading, bend, sway = {}, {}, {}
+    for node in graph:
+        towards = np.array([_direction(position, node, step(node, k)) - k * math.pi / 2 for k in arms(graph, node)])
+        mean = towards[0] + wrap_angle(towards - towards[0]).mean()
+        shortest = min(math.dist(position[node], position[step(node, k)]) for k in arms(graph, node))
+        heading[node] = float(mean + draw(rng, "skew_rad"))
+        bend[node] = min(float(draw(rng, "bend_m")), BEND_SHARE * shortest)
+    for a, b in graph.edges:
+        length = math.dist(position[a], position[b])
+        if length > SWAY_FROM_M and min(graph.degree[a], graph.degree[b]) > 2 and rng.random() < 0.7:
+            sway[a, b] = float(draw(rng, "sway")) * length * rng.choice([-1.0, 1.0])
+            sway[b, a] = -sway[a, b]
+    chains = _chains(graph)
+    profiles = _profiles(rng, graph, position, chains)
+    return Plan(graph, position, heading, bend, sway, profiles,
+                *_features(rng, graph, position, bend, chains, profiles))
+
+
+def narrowed(plan: Plan) -> Plan:
+    """The same plan with a lane each way everywhere."""
+    return replace(plan, profile={arm: replace(profile, num_lanes=1) for arm, profile in plan.profile.items()})
+
+
+def _direction(position_m: dict[Node, Array], a: Node, b: Node) -> float:
+    """Heading [rad] from one node to another."""
+    return math.atan2(position_m[b][1] - position_m[a][1], position_m[b][0] - position_m[a][0])
+
+
+def pave_junction(plan: Plan, node: Node, corner_radius_m: float) -> JunctionPiece:
+    """The node's tee or cross, its sockets indexed by grid arm."""
+    present = plan.arms(node)
+    if len(present) == 4:
+        a, b, c, d = (plan.profile[node, k].half_m for k in range(4))
+        return cross(Socket.at(plan.position_m[node], plan.heading_rad[node]), (a, b, c, d), corner_radius_m)
+    missing = next(k for k in range(4) if k not in present)
+    first = (missing + 1) % 4  # the missing arm lies to the right of a tee's heading
+    a, b, c = (plan.profile[node, (first + k) % 4].half_m for k in range(3))
+    piece = tee(Socket.at(plan.position_m[node], plan.heading_rad[node] + first * math.pi / 2), (a, b, c),
+                corner_radius_m)
+    by_arm = {(first + k) % 4: socket for k, socket in enumerate(piece.sockets)}
+    return replace(piece, sockets=tuple(by_arm[k] for k in range(4)))
+
+
+def _bend(plan: Plan, before: Node, node: Node, after: Node, half_m: float) -> tuple[Socket, RoadPiece]:
+    """The bend at a node of two arms: where it begins, and the piece that turns the road to the next node."""
+    inward, outward = _direction(plan.position_m, before, node), _direction(plan.position_m, node, after)
+    angle, tangent = float(wrap_angle(outward - inward)), plan.bend_m[node]
+    entry = Socket.at(plan.position_m[node] - tangent * np.array([math.cos(inward), math.sin(inward)]), inward)
+    if abs(angle) < 0.02:
+        return entry, straight(entry, half_m, 2 * tangent)
+    return entry, curve(entry, half_m, tangent / math.tan(abs(angle) / 2), angle)
+
+
+def _way(plan: Plan, before: Node, node: Node, half_m: float) -> Iterator[tuple[Socket, tuple[RoadPiece, ...]]]:
+    """What lies between two nodes: a point through which the street passes, and the pieces that begin there."""
+    edge = (before, node) if (before, node) in plan.feature else (node, before)
+    if edge not in plan.feature and edge not in plan.sway_m:
+        return
+    heading, aside = _direction(plan.position_m, before, node), plan.sway_m.get((before, node), 0.0)
+    along = np.array([math.cos(heading), math.sin(heading)])
+    ends = [plan.bend_m[k] if plan.graph.degree[k] == 2 else JUNCTION_M for k in (before, node)]
+    middle = (plan.position_m[before] + plan.position_m[node]) / 2
+    if edge not in plan.feature:
+        yield Socket.at(middle + aside * np.array([-along[1], along[0]]), heading), ()
+        return
+    name, arguments = plan.feature[edge]
+    middle = middle + (ends[0] - ends[1]) / 2 * along + 0.5 * aside * np.array([-along[1], along[0]])
+    socket = Socket.at(middle - arguments[0] / 2 * along, heading)
+    yield socket, (PIECES[name](socket, half_m, *arguments),)
+
+
+def _run_up(socket: Socket, half_m: float, length_m: float, is_crossed: bool) -> list[RoadPiece]:
+    """The straight road that leaves a junction; its pedestrian crossing stands CROSSING_SETBACK_M away."""
+    if not is_crossed:
+        return [straight(socket, half_m, length_m)]
+    pieces = [straight(socket, half_m, CROSSING_SETBACK_M - CROSSING_WIDTH_M / 2)]
+    pieces.append(PIECES["crossing"](pieces[0].end, half_m, CROSSING_WIDTH_M))
+    return [*pieces, straight(pieces[1].end, half_m, length_m)]
+
+
+def _turned(pieces: list[RoadPiece]) -> list[RoadPiece]:
+    """The same pieces travelled from the other end, for those without a left and a right."""
+    lines = [piece.line[::-1] + np.array([0.0, 0.0, math.pi]) for piece in pieces[::-1]]
+    return [replace(piece, line=line) for piece, line in zip(pieces[::-1], lines, strict=True)]
+
+
+def _lay_road(plan: Plan, junctions: dict[Node, JunctionPiece], begin: Arm, run_up_m: float) -> Road:
+    """The road that leaves a junction by an arm, through any bends, up to the next junction."""
+    node, arm = begin
+    socket, profile = junctions[node].sockets[arm], plan.profile[begin]
+    assert socket is not None
+    half = profile.half_m
+    pieces = _run_up(socket, half, run_up_m, begin in plan.crossing)
+    while True:
+        before, node, arm_in = node, step(node, arm), (arm + 2) % 4
+        for way, features in _way(plan, before, node, half):
+            pieces += [*biarc(pieces[-1].end, way, half), *features]
+        if node in junctions:
+            end = junctions[node].sockets[arm_in]
+            assert end is not None
+            last = _turned(_run_up(end, half, run_up_m, (node, arm_in) in plan.crossing))
+            return Road(begin, (node, arm_in), profile,
+                        (*pieces, *biarc(pieces[-1].end, Socket.at(last[0].line[0], last[0].line[0, 2]), half), *last))
+        arm = next(k for k in plan.arms(node) if k != arm_in)
+        entry, turn = _bend(plan, before, node, step(node, arm), half)
+        pieces += [*biarc(pieces[-1].end, entry, half), turn]
+
+
+def lay_all(plan: Plan, junctions: dict[Node, JunctionPiece], rng: np.random.Generator) -> list[Road]:
+    """Every road of the plan once; fewer if one of them cannot be driven, for then the plan is of no use."""
+    roads: list[Road] = []
+    ends: set[Arm] = set()
+    for node in junctions:
+        for arm in plan.arms(node):
+            if (node, arm) not in ends:
+                roads.append(_lay_road(plan, junctions, (node, arm), float(draw(rng, "run_up_m"))))
+                ends |= {roads[-1].begin, roads[-1].end}
+                if not roads[-1].is_drivable:
+                    return []
+    return roads
+
+
+def are_apart(roads: list[Road]) -> bool:
+    """Whether roads keep MINIMUM_GAP_M of grass between them, their ends at junctions left out."""
+    cores = []
+    for road in roads:
+        line, clear_m = road.line[:, :2], 2 * road.profile.half_m + MINIMUM_GAP_M
+        clear = np.minimum(np.hypot(*(line - line[0]).T), np.hypot(*(line - line[-1]).T)) > clear_m
+        cores.append(line[clear][::2])
+    for i, core in enumerate(cores):
+        others = range(i + 1, len(cores))
+        rest = np.concatenate([np.zeros((0, 2)), *(cores[j] for j in others)])
+        if len(core) and len(rest):
+            half = np.repeat([roads[j].profile.half_m for j in others], [len(cores[j]) for j in others])
+            apart = roads[i].profile.half_m + half + MINIMUM_GAP_M
+            gaps = (core[:, 0, None] - rest[:, 0]) ** 2 + (core[:, 1, None] - rest[:, 1]) ** 2
+            if (gaps.min(axis=0) < apart * apart).any():
+                return False
+    return True
+
+
+FEATURES: tuple[Feature, ...] = (
+    Feature("crossing", 0.35, 6.0, lambda rng: (6.0,), is_built_up=True, most_lanes=1),
+)
