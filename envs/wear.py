@@ -120,5 +120,5 @@ def _sticker(picture: Array, rng: np.random.Generator) -> None:
     turn = rng.uniform(-0.6, 0.6)
     axes = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
     corners = centre + (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size) @ axes
-    colour = tuple(int(v) for v in rng.integers(20, 245, 3))
+    colour = tuple(int(v) for v in 0.55 * rng.integers(20, 245, 3) + 0.45 * rng.integers(40, 250))
     cv2.fillConvexPoly(picture, np.round(corners * side * 16).astype(np.int32), colour, cv2.LINE_AA, 4)

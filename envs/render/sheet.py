@@ -1,7 +1,7 @@
 """Contact sheets of the world, for people to judge what cameras see: towns, both cameras side by side, hard cases.
 
-`python -m envs.render.sheet towns docs/frames.png`, `cameras docs/cameras.png` and `cases docs/cases.png` make those in
-the documentation. Nothing is simulated here.
+`python -m envs.render.sheet towns docs/frames.png`, `cameras docs/cameras.png`, `cases docs/cases.png` and `signs
+docs/signs.png` make those in the documentation. Nothing is simulated here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from envs.config import CameraConfig, DriveConfig
 from envs.geometry import Array, ego_from_world
 from envs.render.camera import RENDERERS, pose_of
 from envs.render.scene import Light, build_scene, light_of
-from envs.signs import SIGNS
+from envs.signs import LOOKS, SIGNS, face, look_of, outline_of
 from envs.state import ActorKind, Control, WorldState
 from envs.world import World
 from scenarios.spec import BUSY_STREETS, Obstacle, Scenario
@@ -41,6 +41,7 @@ HIDER_ASIDE_M, VAN_M = 1.0, (4.4, 1.9, 2.6)
 SUN_TURN_DEG = (0, 90, 180, 270)  # of the driver's heading, to the left
 LOW_SUN = math.radians(15)
 BUSY_TOWNS, BUSY_STEPS, BUSY_AHEAD_M = range(10_000, 10_008), 150, 14.0
+SIGN_PX, SIGN_COLUMNS, SIGN_GROUND = 128, 11, 112
 
 
 def _at(state: WorldState, line_m: Array, station_m: Array, at_m: float) -> WorldState:
@@ -167,6 +168,24 @@ def draw_cases(renderer: str = "raster") -> Array:
     return _tiled(_shots(renderer, cases()), CASE_COLUMNS)
 
 
+def cut_out(sign: int, look: int, size_px: int) -> Array:
+    """One look of a sign on grey, cut along its outline with smooth edges; uint8 (S, S, 3) RGB."""
+    inside = np.zeros((4 * size_px, 4 * size_px), np.uint8)
+    cv2.fillConvexPoly(inside, np.round(outline_of(sign, look)[0] * 4 * size_px * 16).astype(np.int32), 255, shift=4)
+    share = cv2.resize(inside, (size_px, size_px), interpolation=cv2.INTER_AREA)[..., None] / 255.0
+    picture = face(sign, size_px, look_of(sign, look))
+    return np.asarray(np.round(share * picture + (1 - share) * SIGN_GROUND), np.uint8)
+
+
+def draw_signs() -> Array:
+    """All signs new, then all worn, each as another of its looks; uint8 (H, W, 3) RGB."""
+    empty = np.full((SIGN_PX, SIGN_PX, 3), SIGN_GROUND, np.uint8)
+    filling = [empty] * (-len(SIGNS) % SIGN_COLUMNS)
+    new = [cut_out(sign, 0, SIGN_PX) for sign in range(len(SIGNS))]
+    worn = [cut_out(sign, 1 + sign % (LOOKS - 1), SIGN_PX) for sign in range(len(SIGNS))]
+    return _tiled([*new, *filling, *worn, *filling], SIGN_COLUMNS, SIGN_GROUND)
+
+
 def _pictures(renderer: str, towns: Iterable[int]) -> list[Array]:
     return _shots(renderer, ((state, light_of(state.town)) for seed in towns for state in views(seed)))
 
@@ -179,14 +198,15 @@ def _shots(renderer: str, moments: Iterable[tuple[WorldState, Light]]) -> list[A
     return pictures
 
 
-def _tiled(pictures: Sequence[Array], columns: int) -> Array:
+def _tiled(pictures: Sequence[Array], columns: int, ground: int = 0) -> Array:
     """Pictures row by row, with FRAME_PX of black between them."""
-    framed = [np.pad(picture, ((0, FRAME_PX), (0, FRAME_PX), (0, 0))) for picture in pictures]
+    framed = [np.pad(picture, ((0, FRAME_PX), (0, FRAME_PX), (0, 0)), constant_values=ground) for picture in pictures]
     rows = [np.concatenate(framed[at:at + columns], axis=1) for at in range(0, len(framed), columns)]
     return np.concatenate(rows)[:-FRAME_PX, :-FRAME_PX]
 
 
-SHEETS = {"junctions": draw_junctions, "towns": draw_sheet, "cameras": draw_pairs, "cases": draw_cases}
+SHEETS = {"towns": draw_sheet, "cameras": draw_pairs, "cases": draw_cases, "signs": draw_signs,
+          "junctions": draw_junctions}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in SHEETS:
