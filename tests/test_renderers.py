@@ -208,7 +208,7 @@ class TestRenderer:
             assert frame.depth_m[at] == pytest.approx(8.0, abs=0.05)
             rows, columns = np.nonzero(frame.instance_id == INSTANCE_SIGN + row)
             seen = frame.rgb[rows.min():rows.max() + 1, columns.min():columns.max() + 1].astype(float)
-            shown = static_scene(town).faces.texture
+            shown = static_scene(town).faces.texture[:len(town.signs.sign)]
             assert town.signs.sign[shown == best_template(seen, 1)][0] == town.signs.sign[row]
             back = VehicleState(x - 9.6 * math.cos(yaw), y - 9.6 * math.sin(yaw), yaw)
             behind = renderer.render(scene, pose_of(camera, back))
@@ -248,23 +248,24 @@ class TestRenderer:
 
 
 @functools.cache
-def templates(seed: int) -> list[np.ndarray]:
-    """The faces that a town shows, each cut to the box about its outline."""
+def templates(seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The faces that a town shows, and where they are sign, each cut to the box about its outline."""
     scene, cuts = static_scene(build_town(seed)), []
     for texture, outline in zip(scene.textures, scene.outlines, strict=True):
-        (left, top), (right, bottom) = (np.round(128 * edge(axis=0)).astype(int) for edge in (outline.min, outline.max))
-        cuts.append(texture[top:bottom, left:right])
+        if texture.shape[0] == 128:  # else it is the back of a sign
+            inside = np.zeros((128, 128), np.uint8)
+            cv2.fillConvexPoly(inside, np.round(128 * outline).astype(np.int32), 255)
+            (left, top), (right, bottom) = (np.round(128 * f(axis=0)).astype(int) for f in (outline.min, outline.max))
+            cuts.append((texture[top:bottom, left:right], inside[top:bottom, left:right]))
     return cuts
 
 
 def best_template(seen: np.ndarray, seed: int) -> int:
-    """The texture of a town whose face is most like a cut-out (H, W, 3), by correlation."""
+    """The texture of a town whose face is most like a cut-out (H, W, 3), by correlation inside its outline."""
     scores = []
-    for cut in templates(seed):
-        face = cv2.resize(cut, seen.shape[1::-1], interpolation=cv2.INTER_AREA).astype(float)
-        inside = slice(seen.shape[0] // 5, -(seen.shape[0] // 5))
-        a, b = face[inside].ravel(), seen[inside].ravel()
-        scores.append(np.corrcoef(a, b)[0, 1])
+    for cut, inside in templates(seed):
+        face, share = (cv2.resize(part, seen.shape[1::-1], interpolation=cv2.INTER_AREA) for part in (cut, inside))
+        scores.append(np.corrcoef(face[share > 250].ravel(), seen[share > 250].ravel())[0, 1])
     return int(np.argmax(scores))
 
 

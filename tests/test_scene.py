@@ -120,12 +120,14 @@ def test_every_sign_and_prop_is_there_with_its_own_number(seed):
     town = build_town(seed)
     scene = static_scene(town)
     faces, boxes = scene.faces, scene.boxes
-    assert faces.instance.tolist() == [INSTANCE_SIGN + row for row in range(len(town.signs.sign))]
+    count = len(town.signs.sign)
+    assert faces.instance.tolist() == [INSTANCE_SIGN + row for row in range(count)] + [0] * count, "faces, then backs"
     looks = list(zip(town.signs.sign.tolist(), town.signs.look.tolist(), strict=True))
-    for texture, (sign, look) in zip(faces.texture, looks, strict=True):
+    for texture, (sign, look) in zip(faces.texture[:count], looks, strict=True):
         np.testing.assert_array_equal(scene.textures[texture], face(sign, wear=look_of(sign, look)))
-    assert len(scene.textures) == len(set(looks)), "each look is there once"
-    np.testing.assert_array_equal(faces.yaw_rad, town.signs.pose[:, 2])
+    assert len(scene.textures) <= len(set(looks)) + 5, "each look is there once, and the back of each shape"
+    np.testing.assert_array_equal(faces.yaw_rad[:count], town.signs.pose[:, 2])
+    np.testing.assert_array_equal(faces.yaw_rad[count:], town.signs.pose[:, 2] + math.pi)
     numbered = boxes.instance[boxes.instance > 0]
     assert set(numbered.tolist()) == {*(INSTANCE_PROP + row for row in range(len(town.props.kind))),
                                       *(INSTANCE_LIGHT + row for row in range(len(town.signal_heads.group)))}
@@ -172,7 +174,8 @@ def test_sun_stands_above_the_horizon_on_many_sides():
 def test_sign_faces_carry_their_outline():
     scene = static_scene(build_town(1))
     assert len(scene.textures) == len(scene.outlines) > 5
-    assert all(texture.shape == (128, 128, 3) and texture.dtype == np.uint8 for texture in scene.textures)
+    assert {texture.shape for texture in scene.textures} == {(128, 128, 3), (8, 8, 3)}, "faces and their plain backs"
+    assert all(texture.dtype == np.uint8 for texture in scene.textures)
 
 
 def test_wide_road_has_a_double_middle_dashes_that_turn_solid_and_arrows():

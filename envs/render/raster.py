@@ -120,7 +120,7 @@ def _ground(static: StaticScene, light: Light) -> _Ground:
 
 @kept
 def _faces(static: StaticScene) -> _Faces:
-    texels, offset, start = [], [], 0
+    texels, offset, start = [np.zeros((0, 3), np.uint8)], [], 0
     for picture in static.textures:
         row = []
         for size in MIP_SIZES:
@@ -133,8 +133,8 @@ def _faces(static: StaticScene) -> _Faces:
         outline[k, :len(corners)] = corners
     faces = static.faces
     return _Faces(faces.centre_m, faces.size_m, faces.yaw_rad, faces.texture, faces.semantic, faces.instance,
-                  np.concatenate(texels), np.array(offset), outline,
-                  np.array([len(corners) for corners in static.outlines]))
+                  np.concatenate(texels), np.array(offset, np.int64).reshape(-1, len(MIP_SIZES)), outline,
+                  np.array([len(corners) for corners in static.outlines], np.int64))
 
 
 def _solids(boxes: Boxes) -> _Solids:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from envs.geometry import Array
+from envs.plate import mirrored
 from envs.render.boxes import GLASS, INSTANCE_PROP, INSTANCE_SIGN, Boxes, Part, build, kept, no_boxes, stack
 from envs.render.paving import Patch, SemanticClass, patches
 from envs.render.signals import head_boxes, lamps
@@ -78,32 +79,14 @@ TREE: tuple[Part, ...] = (
 PROP_PARTS = {PropKind.BUILDING: (HOUSE, SemanticClass.BUILDING), PropKind.TREE: (TREE, SemanticClass.VEGETATION)}
 
 
-_SLAB_EDGES = (0.06, 0.32, 0.68, 0.94)  # of an outline's height: where the boxes behind a sign begin and end
+BACK_M, POLE_M, POLE_BEHIND_M, POLE_SHORT_M = 0.026, 0.07, 0.04, 0.12  # of a sign's back behind its face; of its pole
+BACK_GREY, POLE_GREY = np.full((8, 8, 3), 141, np.uint8), np.array([128, 130, 132])
 # Leaves before a sign: right of the hidden part's left edge and up from the middle, in shares of the part's width and
 # of the sign; ahead of it [m]; size in shares of the part's width; turn [rad]; how bright.
 _LEAVES = np.array([(0.30, 0.22, 0.10, 0.50, 0.3, 1.0), (0.62, 0.02, 0.16, 0.64, 0.9, 0.86),
                     (0.34, -0.20, 0.12, 0.52, 0.6, 1.1), (0.88, 0.30, 0.20, 0.60, 0.2, 0.92),
                     (0.92, -0.28, 0.22, 0.58, 1.1, 1.0), (1.15, 0.04, 0.18, 0.70, 0.5, 0.8)])
 _LEAF_GREEN = np.array([70, 112, 52])
-
-
-@functools.cache
-def _slabs(sign: int, look: int) -> Array:
-    """Boxes (3, 4) inside a face's outline: middle to the right and up of the face's, width, height [m]."""
-    outline, size_m = outline_of(sign, look)
-    low, high = outline[:, 1].min(), outline[:, 1].max()
-    edges = low + np.array(_SLAB_EDGES) * (high - low)
-    following = np.roll(outline, -1, axis=0)
-    spans = []
-    for y in edges:
-        crosses = np.flatnonzero((outline[:, 1] - y) * (following[:, 1] - y) <= 0)
-        a, b = outline[crosses], following[crosses]
-        x = a[:, 0] + (b[:, 0] - a[:, 0]) * (y - a[:, 1]) / (b[:, 1] - a[:, 1])
-        spans.append((x.min(), x.max()))
-    span = np.array(spans)
-    left, right = np.maximum(span[:-1, 0], span[1:, 0]), np.minimum(span[:-1, 1], span[1:, 1])
-    return size_m * np.column_stack([(left + right) / 2 - 0.5, 0.5 - (edges[:-1] + edges[1:]) / 2, right - left,
-                                     np.diff(edges)])
 
 
 def _plain(centre_m: Array, size_m: Array, yaw_rad: Array, colour: Array, semantic: int) -> Boxes:
@@ -114,20 +97,16 @@ def _plain(centre_m: Array, size_m: Array, yaw_rad: Array, colour: Array, semant
 
 
 def _posts(posts: SignPosts) -> Boxes:
-    """A pole for each sign, the grey back of its board, and leaves before some."""
-    pairs = list(zip(posts.sign.tolist(), posts.look.tolist(), strict=True))
-    slabs = np.array([_slabs(*pair) for pair in pairs]).reshape(-1, 3, 4)
-    cos, sin, none = np.cos(posts.pose[:, 2]), np.sin(posts.pose[:, 2]), np.zeros(len(pairs))
+    """A pole for each sign, and leaves before some."""
+    cos, sin, none = np.cos(posts.pose[:, 2]), np.sin(posts.pose[:, 2]), np.zeros(len(posts.sign))
     ahead, right = np.column_stack([cos, sin, none]), np.column_stack([-sin, cos, none])  # right: as its driver sees
     face = np.column_stack([posts.pose[:, :2], posts.centre_height_m])
-    top = posts.centre_height_m + slabs[:, 0, 1]
-    pole = _plain(np.column_stack([(face - 0.04 * ahead)[:, :2], top / 2]),
-                  np.column_stack([np.full((len(pairs), 2), 0.07), top]), posts.pose[:, 2], np.array([128, 130, 132]),
+    above = np.array([(0.5 - SIGNS[row].outline[:, 1].min()) * SIGNS[row].size_m for row in posts.sign])
+    top = posts.centre_height_m + above - POLE_SHORT_M
+    pole = _plain(np.column_stack([(face - POLE_BEHIND_M * ahead)[:, :2], top / 2]),
+                  np.column_stack([np.full((len(top), 2), POLE_M), top]), posts.pose[:, 2], POLE_GREY,
                   SemanticClass.POLE)
-    middle = (face - 0.016 * ahead)[:, None] + slabs[..., :1] * right[:, None] + slabs[..., 1:2] * [0.0, 0.0, 1.0]
-    board = _plain(middle.reshape(-1, 3), np.insert(slabs[..., 2:], 0, 0.02, axis=-1).reshape(-1, 3),
-                   np.repeat(posts.pose[:, 2], 3), np.array([140, 142, 144]), SemanticClass.POLE)
-    return stack([pole, board, _leaves(posts, face, ahead, right)])
+    return stack([pole, _leaves(posts, face, ahead, right)])
 
 
 def _leaves(posts: SignPosts, face: Array, ahead: Array, right: Array) -> Boxes:
@@ -143,15 +122,27 @@ def _leaves(posts: SignPosts, face: Array, ahead: Array, right: Array) -> Boxes:
                   np.tile(_LEAVES[:, 5, None] * _LEAF_GREEN, (len(rows), 1)), SemanticClass.VEGETATION)
 
 
-def _faces(posts: SignPosts) -> tuple[Faces, list[tuple[int, int]]]:
-    """The faces, and the (sign, look) of each texture they need: at least one."""
+@functools.cache
+def _shape(row: int) -> int:
+    """The first row of SIGNS with the same outline."""
+    return next(k for k, sign in enumerate(SIGNS) if sign.outline is SIGNS[row].outline)
+
+
+def _faces(posts: SignPosts) -> tuple[Faces, tuple[Array, ...], tuple[Array, ...]]:
+    """The signs' faces, then their grey backs; the textures and the outlines of both."""
     pairs = list(zip(posts.sign.tolist(), posts.look.tolist(), strict=True))
-    used = sorted(set(pairs)) or [(0, 0)]
-    size = np.array([outline_of(*pair)[1] for pair in pairs])
-    return Faces(np.column_stack([posts.pose[:, :2], posts.centre_height_m]), np.column_stack([size, size]),
-                 posts.pose[:, 2], np.array([used.index(pair) for pair in pairs], int),
-                 np.full(len(pairs), SemanticClass.SIGN, np.uint8),
-                 (INSTANCE_SIGN + np.arange(len(pairs))).astype(np.uint16)), used
+    shapes = [_shape(row) for row, _ in pairs]
+    looks, backs = sorted(set(pairs)), sorted(set(shapes))
+    size = np.array([[outline_of(*pair)[1] for pair in pairs], [SIGNS[row].size_m for row, _ in pairs]]).reshape(-1)
+    yaw, count = posts.pose[:, 2], len(pairs)
+    centre = np.column_stack([posts.pose[:, :2], posts.centre_height_m])
+    behind = centre - BACK_M * np.column_stack([np.cos(yaw), np.sin(yaw), np.zeros(count)])
+    texture = [looks.index(pair) for pair in pairs] + [len(looks) + backs.index(row) for row in shapes]
+    faces = Faces(np.concatenate([centre, behind]), np.column_stack([size, size]), np.concatenate([yaw, yaw + math.pi]),
+                  np.array(texture, int), np.repeat(np.array([SemanticClass.SIGN, SemanticClass.POLE], np.uint8), count),
+                  np.concatenate([INSTANCE_SIGN + np.arange(count), np.zeros(count)]).astype(np.uint16))
+    return (faces, (*(face(row, wear=look_of(row, look)) for row, look in looks), *(BACK_GREY for _ in backs)),
+            (*(outline_of(*pair)[0] for pair in looks), *(mirrored(SIGNS[row].outline) for row in backs)))
 
 
 @kept
@@ -163,10 +154,7 @@ def static_scene(town: Town) -> StaticScene:
         rows = np.flatnonzero(props.kind == kind)
         groups.append(build(parts, props.pose[rows], props.size_m[rows], props.colour[rows], semantic,
                              INSTANCE_PROP + rows))
-    faces, used = _faces(town.signs)
-    return StaticScene(patches(town.network), stack(groups), faces,
-                       tuple(face(row, wear=look_of(row, look)) for row, look in used),
-                       tuple(outline_of(*pair)[0] for pair in used))
+    return StaticScene(patches(town.network), stack(groups), *_faces(town.signs))
 
 
 def light_of(town: Town) -> Light:
