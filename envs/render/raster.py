@@ -28,6 +28,7 @@ from envs.render.scene import Boxes, Light, Scene, SemanticClass, StaticScene, k
 FACE_AHEAD_M = 0.02
 MIP_SIZES = (128, 64, 32, 16, 8)
 CELL_M = 24.0  # ground triangles are sought by square cells
+SMALLEST_PX = 0.7  # boxes with a shorter diagonal, such as lamps of cars far away, would only flicker
 BARE = 1  # material of ground without a patch; 0 is the sky, 2 and up are patches
 PAINT = (SemanticClass.MARKING, SemanticClass.STOP_LINE)
 
@@ -224,7 +225,10 @@ def _draw_boxes(boxes: _Solids, light: Array, view: View, scratch: Scratch, canv
         dx, dy, dz = (boxes.centre[k, 0] - view.position_m[0], boxes.centre[k, 1] - view.position_m[1],
                       boxes.centre[k, 2] - view.position_m[2])
         half = (boxes.size[k, 0] / 2, boxes.size[k, 1] / 2, boxes.size[k, 2] / 2)
-        if not may_show(dx, dy, math.sqrt(half[0] ** 2 + half[1] ** 2 + half[2] ** 2), view):
+        reach = math.sqrt(half[0] ** 2 + half[1] ** 2 + half[2] ** 2)
+        if not may_show(dx, dy, reach, view):
+            continue
+        if 2 * reach * view.focal_px < SMALLEST_PX * (dx * turn[2, 0] + dy * turn[2, 1] + dz * turn[2, 2]):
             continue
         cos, sin = math.cos(boxes.yaw[k]), math.sin(boxes.yaw[k])
         axis[0, 0], axis[0, 1], axis[1, 0], axis[1, 1] = cos, sin, -sin, cos

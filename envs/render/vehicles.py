@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from envs.geometry import Array
 from envs.render.boxes import GLASS, INSTANCE_ACTOR, Boxes, kept, no_boxes
@@ -118,22 +118,19 @@ KINDS = {ActorKind.PEDESTRIAN: (PERSON, SemanticClass.PEDESTRIAN, STRIDE_M),
          ActorKind.CYCLIST: (CYCLIST, SemanticClass.CYCLIST, PEDALLING_M)}
 
 
-@dataclass(frozen=True, eq=False)
-class _Cast:
+class _Cast(NamedTuple):
     """The boxes of all actors before they stand anywhere, M rows."""
 
     owner: Array  # (M,) row of Actors
     at_m: Array  # (M, 3) in the owner's frame
     size_m: Array  # (M, 3)
     colour: Array  # (M, 3) uint8, unlit
-    flag: Array  # (2, M) uint8 of Lamp: by which lamps a box is lit
+    flag: Array  # (2, M) int64 of Lamp: by which lamps a box is lit
     lit: Array  # (2, M, 3) uint8 and in which colour; the second wins
     swing_m: Array  # (M,)
     wave: Array  # (M,) radians of swing per metre of way
     semantic: Array  # (M,) uint8
     instance: Array  # (M,) uint16
-    swinging: Array  # rows that swing
-    lamps: Array  # rows that can be lit
 
 
 def is_blink_on(time_s: float) -> bool:
@@ -169,11 +166,10 @@ def _cast(id_bytes: bytes, kind_bytes: bytes, size_bytes: bytes, colour_bytes: b
                          _colour(part, colour[k], int(number[k])), [int(flag) for flag, _ in lit[:2]],
                          [paint for _, paint in lit[:2]], part.swing * size[k, 0], 2 * math.pi / way_m, int(semantic),
                          INSTANCE_ACTOR + number[k]))
-    columns = [np.array(column) for column in zip(*rows, strict=True)]
-    flag = columns[4].T.astype(np.uint8)
-    return _Cast(columns[0], columns[1], columns[2], columns[3].astype(np.uint8), flag,
-                 columns[5].transpose(1, 0, 2).astype(np.uint8), columns[6], columns[7], columns[8].astype(np.uint8),
-                 columns[9].astype(np.uint16), np.flatnonzero(columns[6]), np.flatnonzero(flag.any(axis=0)))
+    column = [np.array(values) for values in zip(*rows, strict=True)]
+    return _Cast(column[0], column[1], column[2], column[3].astype(np.uint8), np.ascontiguousarray(column[4].T),
+                 np.ascontiguousarray(column[5].transpose(1, 0, 2)).astype(np.uint8), column[6], column[7],
+                 column[8].astype(np.uint8), column[9].astype(np.uint16))
 
 
 @kept
@@ -183,39 +179,36 @@ def road_users(actors: Actors, is_blinking: bool) -> Boxes:
         return no_boxes()
     cast = _cast(actors.id.astype(np.int64).tobytes(), actors.kind.astype(np.int64).tobytes(),
                  actors.size_m.astype(np.float64).tobytes(), actors.colour.tobytes())
-    heading = actors.pose[:, 2]
-    cos, sin = np.cos(heading)[cast.owner], np.sin(heading)[cast.owner]
-    local = cast.at_m
-    if len(cast.swinging):
-        local = local.copy()
-        local[cast.swinging, 0] += _swing(actors, cast)
-    centre = np.empty_like(local)
-    centre[:, 0] = actors.pose[cast.owner, 0] + cos * local[:, 0] - sin * local[:, 1]
-    centre[:, 1] = actors.pose[cast.owner, 1] + sin * local[:, 0] + cos * local[:, 1]
-    centre[:, 2] = local[:, 2]
-    colour, glow = _light(actors, cast, is_blinking)
-    return Boxes(centre, cast.size_m, heading[cast.owner], colour, cast.semantic, cast.instance, glow)
-
-
-def _swing(actors: Actors, cast: _Cast) -> Array:
-    """How far forward [m] swinging boxes are: by the way their owner has come, so that feet do not slide."""
-    rows = cast.swinging
-    owner = cast.owner[rows]
-    x, y, yaw = actors.pose[owner].T
-    pace = np.minimum(np.abs(actors.speed_mps[owner]) / FULL_SWING_MPS, 1.0)
-    return np.asarray(cast.swing_m[rows] * pace * np.sin(cast.wave[rows] * (x * np.cos(yaw) + y * np.sin(yaw))))
-
-
-def _light(actors: Actors, cast: _Cast, is_blinking: bool) -> tuple[Array, Array]:
-    """Colours (M, 3) and which boxes shine (M,)."""
-    glow, rows = np.zeros(len(cast.owner), bool), cast.lamps
-    if not actors.lamps.any() or len(rows) == 0:
-        return cast.colour, glow
-    lamps = actors.lamps.astype(np.uint8)
+    lamps = actors.lamps.astype(np.int64)
     if not is_blinking:
-        lamps = lamps & np.uint8(~int(Lamp.LEFT | Lamp.RIGHT) & 255)
-    colour, own = cast.colour.copy(), lamps[cast.owner[rows]]
-    for flag, paint in zip(cast.flag, cast.lit, strict=True):
-        lit = rows[(own & flag[rows]) > 0]
-        colour[lit], glow[lit] = paint[lit], True
-    return colour, glow
+        lamps &= ~int(Lamp.LEFT | Lamp.RIGHT)
+    count = len(cast.owner)
+    centre, yaw, colour, glow = np.empty((count, 3)), np.empty(count), cast.colour.copy(), np.zeros(count, bool)
+    _place(cast, np.ascontiguousarray(actors.pose, float), np.asarray(actors.speed_mps, float), lamps, centre, yaw,
+           colour, glow)
+    return Boxes(centre, cast.size_m, yaw, colour, cast.semantic, cast.instance, glow)
+
+
+@njit(cache=True, nogil=True)
+def _place(cast: _Cast, pose: Array, speed_mps: Array, lamps: Array, centre: Array, yaw: Array, colour: Array,
+           glow: Array) -> None:
+    """Put the boxes of a cast where their owners are, and light them.
+
+    What swings is as far forward as the way says that its owner has come, so that feet do not slide.
+    """
+    for i in range(len(yaw)):
+        k = cast.owner[i]
+        cos, sin = math.cos(pose[k, 2]), math.sin(pose[k, 2])
+        ahead, left = cast.at_m[i, 0], cast.at_m[i, 1]
+        if cast.swing_m[i] != 0.0:
+            pace = min(abs(speed_mps[k]) / FULL_SWING_MPS, 1.0)
+            ahead += cast.swing_m[i] * pace * math.sin(cast.wave[i] * (pose[k, 0] * cos + pose[k, 1] * sin))
+        centre[i, 0] = pose[k, 0] + cos * ahead - sin * left
+        centre[i, 1] = pose[k, 1] + sin * ahead + cos * left
+        centre[i, 2] = cast.at_m[i, 2]
+        yaw[i] = pose[k, 2]
+        for n in range(2):
+            if lamps[k] & cast.flag[n, i]:
+                glow[i] = True
+                for c in range(3):
+                    colour[i, c] = cast.lit[n, i, c]
