@@ -19,7 +19,7 @@ from envs.lights import head_centres
 from envs.render.boxes import INSTANCE_LIGHT, INSTANCE_SIGN
 from envs.render.camera import CameraPose, Frame, project_points
 from envs.render.scene import SemanticClass
-from envs.render.signals import BOARD_M, HOUSING_M
+from envs.render.signals import BOARD_M, HOUSING_M, VISOR_M
 from envs.roads.network import Control, Route
 from envs.signs import outline_of
 from envs.state import EGO_SHAPE, Phase, Town, WorldState
@@ -31,7 +31,10 @@ LEAD_COLUMNS = 20
 LEAD_MAX_M = 60.0
 STOP_MAX_M = 40.0
 SIGN_MAX_M = 60.0
-_CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+_CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+_HOUSING = np.concatenate([np.column_stack([np.full(4, x), _CORNERS * HOUSING_M[1:]])  # to the ends of the visors
+                           for x in (-HOUSING_M[0] / 2, HOUSING_M[0] / 2 + VISOR_M[0])])
+_HEAD = (_HOUSING, np.concatenate([_HOUSING, np.column_stack([np.full(4, -0.09), _CORNERS * BOARD_M[1:]])]))
 SIGN_MIN_PX = 3.0
 SIGN_MIN_VISIBLE = 0.3
 SIGN_FACING_COS = 0.3  # a face turned farther away cannot be read
@@ -56,10 +59,10 @@ class Labels:
     sign_position_m: Array  # (S, 2) float32, ego frame
     sign_visible: Array  # (S,) float32, share of the face's projected area that shows
     lead_m: Array  # (20,) float32, smallest depth of an obstacle in each block of columns, at most LEAD_MAX_M
-    light_box_px: Array  # (L, 4) float32, of the housing
+    light_box_px: Array  # (L, 4) float32, of housing, visors and board
     light_phase: Array  # (L,) int64 of Phase; OFF where it is dark
     light_distance_m: Array  # (L,) float32, from the camera
-    light_visible: Array  # (L,) float32, share of the housing's projected area that shows
+    light_visible: Array  # (L,) float32, share of its projected area that shows
     light_is_mine: Array  # (L,) bool: it binds the ego on its route
     my_light: int  # Phase of the next light on the route within LIGHT_MAX_M, OFF if there is none
     my_light_m: float  # front bumper to its stop line, inf without one
@@ -203,12 +206,12 @@ def _lights(town: Town, camera: CameraConfig, pose: CameraPose, pixels: Array) -
                           & (pixels[INSTANCE_LIGHT:] > 0))
     found = []
     for row in near[np.argsort(distance[near])]:
-        size = np.array(BOARD_M if heads.arm_m[row] > 0 else HOUSING_M)
-        across = np.array([[-math.sin(yaw[row]), math.cos(yaw[row]), 0.0], [0.0, 0.0, 1.0]])
-        corners = project_points(camera, pose, centre[row] + _CORNERS * size[1:] / 2 @ across)[:, :2]
+        corners = project_points(camera, pose, centre[row] + _HEAD[int(heads.arm_m[row] > 0)] @ np.array([
+            [math.cos(yaw[row]), math.sin(yaw[row]), 0.0], [-math.sin(yaw[row]), math.cos(yaw[row]), 0.0],
+            [0.0, 0.0, 1.0]]))[:, :2]
         low = np.maximum(corners.min(axis=0), 0.0)
         high = np.minimum(corners.max(axis=0), [camera.width_px, camera.height_px])
-        area = cv2.contourArea(corners.astype(np.float32))
+        area = cv2.contourArea(cv2.convexHull(corners.astype(np.float32)))
         visible = min(1.0, pixels[INSTANCE_LIGHT + row] / max(area, 1.0))
         if (high - low).min() >= LIGHT_MIN_PX and visible >= SIGN_MIN_VISIBLE:
             found.append((int(row), *low, *high, visible))

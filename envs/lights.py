@@ -267,7 +267,7 @@ def _heads_of(network: RoadNetwork, arm: list[Lane]) -> Iterator[tuple[int, floa
             yield row(bound, far + aside, POST_HEIGHT_M)
     if len(arm) > 1:
         for bound in arm:
-            yield row(bound, far, ARM_HEIGHT_M, arm_m=float((far - bound.centre_m[-1]) @ right))
+            yield row(bound, far, ARM_HEIGHT_M, arm_m=max(0.0, float((far - bound.centre_m[-1]) @ right)))
 
 
 def _across(network: RoadNetwork, lane: Lane, ahead: Array, right: Array, beside_m: float) -> Array:

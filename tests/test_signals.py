@@ -15,7 +15,7 @@ from envs.render.paving import SemanticClass
 from envs.render.scene import build_scene
 from envs.render.signals import IS_LIT, LAMP_STEP_M, LIT, head_boxes, lamps
 from envs.roads.procedural import build_town
-from envs.state import Phase, SignalHeads, Town, VehicleState, WorldState
+from envs.state import Phase, SignalHeads
 
 TOWN = build_town(3)
 GROUPS = len(TOWN.signal_plan.junction)
@@ -56,31 +56,23 @@ def test_posts_stand_on_the_ground_and_arms_reach_their_heads():
     assert (boxes.semantic[~poles] == SemanticClass.TRAFFIC_LIGHT).all()
 
 
-def before(town: Town, row: int, away_m: float, phase: Phase) -> WorldState:
-    """A car `away_m` before a head, looking at it; all groups show a phase."""
-    (x, y, yaw), ahead = town.signal_heads.pose[row], away_m
-    ego = VehicleState(x + ahead * math.cos(yaw), y + ahead * math.sin(yaw), yaw + math.pi)
-    return dataclasses.replace(straight_road.state(0.0), town=town, ego=ego,
-                               signals=np.full(GROUPS, int(phase)))
-
-
 @pytest.mark.parametrize("name", ["raster", "bullet"])
 def test_both_cameras_see_the_phase(name):
     """8 m before a head: its pixels are its own, and each lamp has its colour when it burns and is dark when not."""
     camera = CameraConfig(width_px=160, height_px=80)
+    heads = SignalHeads(np.zeros(1, int), np.array([[29.6, -5.0, math.pi]]), np.array([2.5]), np.zeros(1, int),
+                        np.zeros(1))
+    town = dataclasses.replace(straight_road.TOWN, signal_heads=heads)
     renderer = RENDERERS[name](camera)
-    scene = build_scene(before(TOWN, 0, 8.0, Phase.OFF))
-    row = 0
     for phase in Phase:
-        state = before(TOWN, row, 8.0, phase)
+        state = dataclasses.replace(straight_road.state(20.0), town=town, signals=np.array([int(phase)]))
         scene, pose = build_scene(state), pose_of(camera, state.ego)
         frame = renderer.render(scene, pose)
-        middle = head_centres(TOWN.signal_heads)[row]
         for lamp in range(3):
-            u, v, _ = project_points(camera, pose, middle + np.array([0, 0, (1 - lamp) * LAMP_STEP_M]))
+            u, v, _ = project_points(
+                camera, pose, head_centres(heads)[0] + np.array([0, 0, (1 - lamp) * LAMP_STEP_M]))
             at = int(v), int(u)
-            assert frame.class_id[at] == SemanticClass.TRAFFIC_LIGHT
-            assert frame.instance_id[at] == INSTANCE_LIGHT + row
+            assert frame.class_id[at] == SemanticClass.TRAFFIC_LIGHT and frame.instance_id[at] == INSTANCE_LIGHT
             if IS_LIT[phase, lamp]:
                 np.testing.assert_array_equal(frame.rgb[at], LIT[lamp])
             else:
@@ -93,4 +85,4 @@ def test_lamps_lie_on_their_housings():
     for row in range(3):
         mine = boxes.instance == INSTANCE_LIGHT + row
         centre = boxes.centre_m[mine]
-        assert np.ptp(centre, axis=0)[:2].max() < 0.25 and mine.sum() in (4, 5)
+        assert np.ptp(centre, axis=0)[:2].max() < 0.5 and mine.sum() in (6, 7)

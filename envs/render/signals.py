@@ -15,6 +15,7 @@ from envs.state import Phase, SignalHeads, Town
 
 HOUSING_M, BOARD_M = (0.16, 0.46, 1.24), (0.03, 0.86, 1.66)  # length, width, height; boards only on arms
 LAMP_M = (0.05, 0.34, 0.34)
+VISOR_M = (0.26, 0.03, 1.2)  # on both sides: whom the lamps do not mean sees them not, as by the hoods of real ones
 LAMP_STEP_M = 0.39  # between the middles of two lamps
 POST_M, MAST_M, ARM_M = 0.12, 0.22, 0.13
 ABOVE_HEAD_M = 0.75  # of the post's top
@@ -60,8 +61,11 @@ def head_boxes(town: Town) -> Boxes:
                  SemanticClass.POLE, nothing)
     boards = _same(centre[on_arm] - 0.09 * ahead[on_arm], BOARD_M, yaw[on_arm], BOARD_GREY,
                    SemanticClass.TRAFFIC_LIGHT, number[on_arm])
-    return stack([posts, arms, boards, _same(centre, HOUSING_M, yaw, HOUSING_GREY, SemanticClass.TRAFFIC_LIGHT,
-                                             number)])
+    left = np.column_stack([-ahead[:, 1], ahead[:, 0], np.zeros(count)]) * (HOUSING_M[1] - VISOR_M[1]) / 2
+    visors = [_same(centre + side * left + (HOUSING_M[0] + VISOR_M[0]) / 2 * ahead, VISOR_M, yaw, HOUSING_GREY,
+                    SemanticClass.TRAFFIC_LIGHT, number) for side in (1, -1)]
+    housings = _same(centre, HOUSING_M, yaw, HOUSING_GREY, SemanticClass.TRAFFIC_LIGHT, number)
+    return stack([posts, arms, boards, housings, *visors])
 
 
 @kept
