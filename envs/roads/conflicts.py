@@ -24,7 +24,6 @@ keep the movements of a conflict apart in time, where they are dark these rules 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import defaultdict
 from dataclasses import dataclass
@@ -142,26 +141,31 @@ def _shared(gap_m: Array, at_m: Array) -> tuple[float, float]:
     return ends[0], ends[1]
 
 
+def _gaps(points_m: Array) -> tuple[Array, Array]:
+    """Gaps [m] from samples of lane i (n, K, 2) to the nearest of lane j: [i, j, sample of i], and the least [i, j]."""
+    points = points_m - points_m.mean(axis=(0, 1))  # so that the squares below lose no digits
+    square, (lanes, count, _) = (points ** 2).sum(axis=2), points.shape
+    along = np.empty((lanes, lanes, count))
+    for i in range(lanes):
+        apart = square[i][:, None] + square.ravel() - 2 * points[i] @ points.reshape(-1, 2).T
+        along[i] = apart.reshape(count, lanes, count).min(axis=2).T
+    along = np.sqrt(np.maximum(along, 0.0))
+    return along, along.min(axis=2)
+
+
 def _in_junction(ways: list[_Way]) -> list[tuple[float, ...]]:
     """Rows of the table, unsorted, for the lanes of one junction."""
     count = max(2, math.ceil(max(way.lane.length_m for way in ways) / SPACING_M) + 1)
-    pairs = [(i, j) for i, j in itertools.combinations(range(len(ways)), 2) if _can_meet(ways[i], ways[j])]
-    if not pairs:
-        return []
     sampled = [_sample(way.lane, count) for way in ways]
-    points = np.stack([row[0] for row in sampled])
-    points -= points.mean(axis=(0, 1))  # so that the squares below lose no digits
-    square = (points ** 2).sum(axis=2)
+    along, least = _gaps(np.stack([points for points, _ in sampled]))
     rows: list[tuple[float, ...]] = []
-    for i, j in pairs:
-        gap = np.sqrt(np.maximum(square[i][:, None] + square[j] - 2 * points[i] @ points[j].T, 0.0))
-        if gap.min() >= CLEARANCE_M:
-            continue
+    for i, j in np.argwhere(np.triu(least < CLEARANCE_M, 1)).tolist():
         a, b = ways[i], ways[j]
-        on_a, on_b = _shared(gap.min(axis=1), sampled[i][1]), _shared(gap.min(axis=0), sampled[j][1])
-        merges, gives_way = bool(set(a.lane.successors) & set(b.lane.successors)), _gives_way(a, b)
-        rows += [(a.lane.id, b.lane.id, *on_a, *on_b, merges, gives_way),
-                 (b.lane.id, a.lane.id, *on_b, *on_a, merges, not gives_way)]
+        if _can_meet(a, b):
+            on_a, on_b = _shared(along[i, j], sampled[i][1]), _shared(along[j, i], sampled[j][1])
+            merges, gives_way = bool(set(a.lane.successors) & set(b.lane.successors)), _gives_way(a, b)
+            rows += [(a.lane.id, b.lane.id, *on_a, *on_b, merges, gives_way),
+                     (b.lane.id, a.lane.id, *on_b, *on_a, merges, not gives_way)]
     return rows
 
 
