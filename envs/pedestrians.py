@@ -15,7 +15,7 @@ import numpy as np
 from envs.gaps import seen
 from envs.geometry import Array
 from envs.roads.network import Route
-from envs.roads.pavements import Pavements, pave
+from envs.roads.pavements import nearest, pave
 from envs.roads.ways import WayKind, find_ways, lane_lines
 from envs.state import ActorKind, Actors, Phase, Town, VehicleState, no_actors
 from envs.walking import CROSS, DUE_M, HIDE, PARTY, PERSON, RETURN, SLOTS, WAIT, WALK, Ground, Sight, advance, settle
@@ -23,6 +23,8 @@ from envs.walking import CROSS, DUE_M, HIDE, PARTY, PERSON, RETURN, SLOTS, WAIT,
 PACE_MPS, PACE_SD_MPS = 1.34, 0.26
 PACE_RANGE_MPS = (0.6, 2.1)
 NEAR_M = 40.0  # of the route: where most people are
+CROSSING_NEAR_M = 40.0  # of a marked crossing: where people are CROSSING_DRAW times as many
+CROSSING_DRAW = 3.0
 CHILD_SHARE = 0.3  # of episodes in which a child hides, where it can
 CHILD_RUN_MPS = (2.0, 3.0)
 CHILD_HEIGHT_M = (1.10, 1.30)
@@ -75,7 +77,7 @@ class Walkers:
             return
         self._ground = Ground(pavements, find_ways(town, route, pavements, parked), lane_lines(town.network))
         size, pace = draw_people(count, rng)
-        self._parties, self._people = _form_parties(pavements, pace, rng)
+        self._parties, self._people = _form_parties(self._ground, pace, rng)
         _hide_child(self._parties, self._ground, size, rng)
         self.party = self._people["party"].copy()
         self._luck = rng.random((len(self._parties), LUCK))
@@ -123,17 +125,28 @@ def draw_people(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
     return np.column_stack([0.26 * height, 0.32 * height, height]), np.clip(pace, *PACE_RANGE_MPS)
 
 
-def _form_parties(pavements: Pavements, pace_mps: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def _popularity(ground: Ground) -> Array:
+    """How likely a party starts at each pavement point (N,), adding up to 1: along slow streets, near the route, and
+    most of all near its crossings."""
+    pavements, ways = ground.pavements, ground.ways
+    weight = pavements.is_open.all(axis=1) * np.where(pavements.limit_mps < 51 / 3.6, 1.0, 0.15)
+    weight *= np.where(pavements.route_m < NEAR_M, 1.0, 0.2)
+    middles = ways.end_m[ways.crossing >= 0].mean(axis=1)
+    if len(middles):
+        weight *= np.where(nearest(pavements.kerb_m, middles)[1] < CROSSING_NEAR_M, CROSSING_DRAW, 1.0)
+    return weight / weight.sum()
+
+
+def _form_parties(ground: Ground, pace_mps: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Parties with their places and people in their slots; a party goes at the pace of its slowest."""
     sizes, left = [], len(pace_mps)
     while left:
         sizes.append(min(left, int(rng.choice([size for size, _ in PARTY_SIZES], p=[p for _, p in PARTY_SIZES]))))
         left -= sizes[-1]
     parties, people = np.zeros(len(sizes), PARTY), np.zeros(len(pace_mps), PERSON)
-    free: Array = np.asarray(pavements.is_open.all(axis=1))
-    weight = free * np.where(pavements.limit_mps < 51 / 3.6, 1.0, 0.15) * np.where(pavements.route_m < NEAR_M, 1.0, 0.2)
     parties["size"], parties["first"] = sizes, np.cumsum(sizes) - sizes
-    parties["place"] = rng.choice(len(free), len(sizes), p=weight / weight.sum())
+    popularity = _popularity(ground)
+    parties["place"] = rng.choice(len(popularity), len(sizes), p=popularity)
     parties["share"] = rng.uniform(0.0, 1.0, len(sizes))
     parties["heading"] = rng.choice([-1, 1], len(sizes))
     parties["line"] = np.where(parties["heading"] > 0, 2, 0) + rng.integers(0, 2, len(sizes)) * (parties["size"] == 1)

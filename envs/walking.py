@@ -30,7 +30,7 @@ from envs.roads.pavements import LINES, Pavements
 from envs.roads.ways import KERB_M, LaneLines, WayKind, Ways
 from envs.state import Phase
 
-TAKES = np.array([0.6, 0.4, 1.0, 0.0])  # chance that a party takes a way it meets, by WayKind; free ones only when due
+TAKES = np.array([0.8, 0.6, 0.25, 0.0])  # chance that a party takes a way it meets, by WayKind; free ones when due
 MARGIN_S = np.array([0.0, 2.0, 4.0, 1.5])  # of a gap over the time to cross, by WayKind
 HESITATION_S = (0.5, 2.5)
 PATIENCE_S = 45.0  # at a kerb
