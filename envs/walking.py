@@ -49,6 +49,9 @@ STEP_ROUND_MPS = 1.0  # sideways, round a vehicle that stands in the way
 ROOM_M = 4.0  # how far ahead people make room for those who come towards them
 CHILD_REACTION_S, CHILD_BRAKING_MPS2, CHILD_SPARE_M = 1.0, 6.0, 1.0  # of a careful driver who sees a child run out
 CHILD_WINDOW_M = 3.0
+CHILD_FREEZES = 0.6  # share of children who stop in the first lane when they see what comes,
+CHILD_FREEZE_S = (1.5, 3.0)  # for so long,
+CHILD_FREEZE_M = 2.2  # so far from the paved edge
 CHILD_PATIENCE_S = 180.0
 LUCK_NEVER = 0.99  # a drawn number with which nothing special happens
 WALK, APPROACH, WAIT, CROSS, RETURN, HIDE = range(6)
@@ -324,6 +327,9 @@ def _cross(party: Any, leader: Any, ground: Ground, sight: Sight, luck: Array, d
         act = foresee((x, y), (pace * dx, pace * dy), fast / pace, extent, sight.cars)
     if act == HOLD and party.road_s > LAST_HOLD_S:
         act = HURRY
+    if party.runs == 1 and party.timer_s > 0.0 and party.progress_m >= party.due_m:
+        party.timer_s -= dt_s
+        return
     touched = is_occupied(x + 0.6 * dx, y + 0.6 * dy, sight.cars, 0.35 + _breadth(party))
     if touched >= 0 and act != RETREAT:
         act = HOLD
@@ -394,7 +400,10 @@ def _hide(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) ->
     enough = child_distance(max(ego[4], limit), hidden, party.pace_mps)
     if ego[4] < 3.0 or not enough <= gap <= child_distance(limit, hidden, party.pace_mps) + CHILD_WINDOW_M:
         return
-    needed = _length(party, ways) / party.pace_mps + MARGIN_S[ways.kind[way]]
+    freezes_s = 0.0
+    if luck[party.row, 0] < CHILD_FREEZES:
+        freezes_s = CHILD_FREEZE_S[0] + (CHILD_FREEZE_S[1] - CHILD_FREEZE_S[0]) * luck[party.row, 1]
+    needed = _length(party, ways) / party.pace_mps + MARGIN_S[ways.kind[way]] + freezes_s
     for c in range(1, len(sight.cars)):
         car = sight.cars[c]
         behind = (ego[2] * (car[0] - ego[0]) + ego[3] * (car[1] - ego[1]) < 0.0
@@ -402,3 +411,4 @@ def _hide(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) ->
         if not behind and not leaves_gap(car, way, ways, ground.lanes, needed, False):
             return
     party.state, party.runs, party.road_s, party.turns_back = CROSS, 1, 0.0, 0
+    party.timer_s, party.due_m = freezes_s, ways.outside_m[way] + CHILD_FREEZE_M

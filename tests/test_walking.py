@@ -251,41 +251,61 @@ def test_who_waits_for_a_gap_needs_no_drivers_mercy(seed: int, kind: WayKind) ->
     walk_among(kind, seed, None)
 
 
+def hidden(limit_mps: float) -> Ground:
+    """The way at x = 80 m as one on which a child hides, 1.1 m from the paved edge and 1.6 m from the lane."""
+    ways = GROUNDS[WayKind.HIDDEN].ways
+    count, ends = len(ways.kind), ways.end_m.copy()
+    ends[0, 0] = 80.0, -5.1
+    return GROUNDS[WayKind.HIDDEN]._replace(ways=ways._replace(
+        end_m=ends, limit_mps=np.full(count, limit_mps), outside_m=np.full(count, 1.1), width_m=np.full(count, 1.5)))
+
+
+def drive_at_child(story: Story, front_m: float, speed_mps: float) -> float:
+    """The ego car goes on evenly until the child runs; where its front is then [m]."""
+    while story.state == HIDE:
+        story.ego = VehicleState(front_m - EGO_SHAPE.front_m, -1.75, 0.0, speed_mps=speed_mps)
+        story.step()
+        front_m += 0.1 * speed_mps
+        assert front_m < 79.25, "the child runs out before the car has come"
+    return front_m
+
+
 @pytest.mark.parametrize("limit_kmh", [30, 50])
 @pytest.mark.parametrize("run_mps", [2.0, 3.0])
 @pytest.mark.parametrize("share", [0.6, 1.0])
 def test_a_child_runs_only_when_a_careful_driver_can_stop(limit_kmh: float, run_mps: float, share: float) -> None:
     """The driver goes at a share of the limit, sees the child when it is past the parked cars, reacts after 1 s and
     brakes with 6 m/s2: the front stops before the child's way."""
-    limit = limit_kmh / 3.6
-    base = GROUNDS[WayKind.FREE]
-    ways = base.ways
-    place = base._replace(ways=ways._replace(
-        kind=np.full(len(ways.kind), int(WayKind.HIDDEN)), limit_mps=np.full(len(ways.kind), limit),
-        outside_m=np.full(len(ways.kind), 1.1), width_m=np.full(len(ways.kind), 1.5)))
-    story = Story(WayKind.HIDDEN, [], place=place, state=HIDE, pace_mps=run_mps)
-    front, speed = 10.0, share * limit
-    while story.state == HIDE:
-        story.ego = VehicleState(front - EGO_SHAPE.front_m, -1.75, 0.0, speed_mps=speed)
-        story.step()
-        front += 0.1 * speed
-        assert front < 79.25, "the child runs out before the car has come"
-    assert 79.25 - front < child_distance(limit, 1.6, run_mps) + 3.0, "and not long before"
-    wait_s = 1.0 + 1.6 / run_mps
-    stops = front + speed * wait_s + speed**2 / (2 * 6.0)
+    speed = share * limit_kmh / 3.6
+    story = Story(WayKind.HIDDEN, [], place=hidden(limit_kmh / 3.6), state=HIDE, pace_mps=run_mps)
+    front = drive_at_child(story, 10.0, speed)
+    assert 79.25 - front < child_distance(limit_kmh / 3.6, 1.6, run_mps) + 3.0, "and not long before"
+    stops = front + speed * (1.0 + 1.6 / run_mps) + speed**2 / (2 * 6.0)
     assert stops < 79.25 - 0.5, "0.1 s of the step and 1 m to spare"
     start = story.time_s
     while story.state != WALK:
-        story.ego = VehicleState(min(front, stops) - EGO_SHAPE.front_m, -1.75, 0.0)
+        story.ego = VehicleState(stops - EGO_SHAPE.front_m, -1.75, 0.0)
         story.step()
-    assert story.time_s - start == pytest.approx(9.0 / run_mps, abs=0.4) and story.y_m > 4.0
+    assert story.time_s - start == pytest.approx(9.6 / run_mps, abs=0.4) and story.y_m > 4.0
+
+
+@pytest.mark.parametrize("limit_kmh", [30, 50])
+def test_a_child_that_freezes_is_hit_by_a_driver_who_does_not_brake(limit_kmh: float) -> None:
+    """It stands in the middle of the lane for up to 3 s: who brakes stops, who sleeps does not."""
+    speed = limit_kmh / 3.6
+    story = Story(WayKind.HIDDEN, [], place=hidden(speed), state=HIDE, pace_mps=2.5,
+                  luck=np.array([[0.0, 0.9] + 62 * [LUCK_NEVER]]))
+    front = drive_at_child(story, 10.0, speed)
+    while front < 80.0:
+        story.step()
+        front += 0.1 * speed
+    assert -2.5 < story.y_m < -1.0, "where the car is"
+    assert story.until(WALK, within_s=story.time_s + 10.0) and story.y_m > 4.0
 
 
 @pytest.mark.parametrize("case", ["too fast", "oncoming", "gone by"])
 def test_a_child_does_not_run_into_what_nobody_can_help(case: str) -> None:
-    base = GROUNDS[WayKind.HIDDEN]
-    ways = base.ways
-    place = base._replace(ways=ways._replace(outside_m=np.full(len(ways.kind), 1.1)))
+    place = hidden(50 / 3.6)
     speed = 20.0 if case == "too fast" else 13.0
     story = Story(WayKind.HIDDEN, [(120.0, 1.75, math.pi, 13.0)] if case == "oncoming" else [], place=place,
                   state=HIDE, pace_mps=2.5)
