@@ -14,11 +14,12 @@ import numpy as np
 
 from envs.gaps import seen
 from envs.geometry import Array
+from envs.parties import CROSS, HIDE, PARTY, PERSON, RETURN, SLOTS, WAIT, WALK, Ground, settle
 from envs.roads.network import Route
 from envs.roads.pavements import nearest, pave
 from envs.roads.ways import WayKind, find_ways, lane_lines
 from envs.state import ActorKind, Actors, Phase, Town, VehicleState, no_actors
-from envs.walking import CROSS, DUE_M, HIDE, PARTY, PERSON, RETURN, SLOTS, WAIT, WALK, Ground, Sight, advance, settle
+from envs.walking import DUE_M, Sight, advance
 
 PACE_MPS, PACE_SD_MPS = 1.34, 0.26
 PACE_RANGE_MPS = (0.6, 2.1)

@@ -1,8 +1,7 @@
 """What parties of people do from one instant to the next: walk, turn to a way over the road, wait, cross, come back.
 
-A party's leader has a place: a point of a pavement's line while walking, else a progress along a way over the road. The
-others keep their slots beside and behind, and everybody moves towards the place of the moment. All of it is compiled
-code on records; who the people are and where they start is in `pedestrians.py`, what they see in `gaps.py`.
+A state machine for each party, compiled; chance comes from the party's own drawn numbers. Where a party and its members
+are is in `parties.py`, what they see of the vehicles in `gaps.py`, who they are in `pedestrians.py`.
 """
 
 from __future__ import annotations
@@ -26,8 +25,27 @@ from envs.gaps import (
     leaves_gap,
 )
 from envs.geometry import Array
+from envs.parties import (
+    APPROACH,
+    CROSS,
+    HIDE,
+    RETURN,
+    SLOTS_M,
+    WAIT,
+    WALK,
+    Ground,
+    breadth,
+    direction,
+    draw,
+    follow,
+    goal,
+    is_walkable,
+    length,
+    on_way,
+    shifted,
+)
 from envs.roads.pavements import LINES, Pavements
-from envs.roads.ways import KERB_M, LaneLines, WayKind, Ways
+from envs.roads.ways import KERB_M, WayKind, Ways
 from envs.state import Phase
 
 TAKES = np.array([0.8, 0.6, 0.25, 0.0])  # chance that a party takes a way it meets, by WayKind; free ones when due
@@ -42,9 +60,6 @@ TURN_BACK_SHARE = 0.04  # of crossings that end after the first step
 TURN_BACK_M = 0.9
 FRESH_RED_S = 5.0  # the lanes' red lasts for a crossing that begins so soon after it
 DUE_M = (25.0, 60.0)  # walked before crossing where nothing is marked: at least, and the mean of the rest
-SLOTS = ((0, 0.0), (1, 0.15), (0, 0.75), (1, 0.90))  # of a party's members: line beside the leader's, behind it [m]
-SLOTS_M = np.array([behind for _, behind in SLOTS])
-ABREAST_M = 0.6
 STEP_ROUND_MPS = 1.0  # sideways, round a vehicle that stands in the way
 ROOM_M = 4.0  # how far ahead people make room for those who come towards them
 CHILD_REACTION_S, CHILD_BRAKING_MPS2, CHILD_SPARE_M = 1.0, 6.0, 1.0  # of a careful driver who sees a child run out
@@ -53,25 +68,8 @@ CHILD_FREEZES = 0.6  # share of children who stop in the first lane when they se
 CHILD_FREEZE_S = (1.5, 3.0)  # for so long,
 CHILD_FREEZE_M = 2.2  # so far from the paved edge
 CHILD_PATIENCE_S = 180.0
-LUCK_NEVER = 0.99  # a drawn number with which nothing special happens
-WALK, APPROACH, WAIT, CROSS, RETURN, HIDE = range(6)
 ZEBRA, FREE = int(WayKind.ZEBRA), int(WayKind.FREE)
 OFF, RED = int(Phase.OFF), int(Phase.RED)
-
-_WHOLE = ("row", "first", "size", "place", "heading", "line", "state", "way", "end", "cursor", "runs", "turns_back",
-          "has_met")
-_REAL = ("share", "pace_mps", "progress_m", "shift_m", "timer_s", "waited_s", "road_s", "due_m")
-PARTY = np.dtype([(name, np.int64) for name in _WHOLE] + [(name, np.float64) for name in _REAL])
-PERSON = np.dtype([("party", np.int64), ("line", np.int64), *((name, np.float64) for name in (
-    "behind_m", "x_m", "y_m", "yaw_rad", "vx_mps", "vy_mps"))])
-
-
-class Ground(NamedTuple):
-    """Where one can walk."""
-
-    pavements: Pavements
-    ways: Ways
-    lanes: LaneLines
 
 
 class Sight(NamedTuple):
@@ -108,115 +106,10 @@ def advance(parties: Any, people: Any, ground: Ground, sight: Sight, luck: Array
     for i in range(len(people)):
         party = parties[people[i].party]
         fastest = 3.2 if party.runs or party.state in (CROSS, RETURN) else 1.5 * party.pace_mps
-        _follow(people[i], goal(party, people[i], ground), fastest, dt_s)
+        follow(people[i], goal(party, people[i], ground), fastest, dt_s)
         if party.state in (WAIT, HIDE) and np.hypot(people[i].vx_mps, people[i].vy_mps) < 0.2:
             x, y = direction(party, ground.ways)
             people[i].yaw_rad = np.arctan2(y, x)
-
-
-@compiled
-def settle(parties: Any, people: Any, ground: Ground) -> None:
-    """Put everybody where they want to be, facing their way."""
-    for i in range(len(people)):
-        party = parties[people[i].party]
-        x, y = goal(party, people[i], ground)
-        people[i].x_m, people[i].y_m = x, y
-        if party.state == WALK:
-            place, share = shifted(ground.pavements, party.place, party.share,
-                                   party.heading * (1.0 - people[i].behind_m))
-            after = point(ground.pavements, place, share, member_line(party, people[i].line))
-            people[i].yaw_rad = np.arctan2(after[1] - y, after[0] - x)
-        else:
-            dx, dy = direction(party, ground.ways)
-            people[i].yaw_rad = np.arctan2(dy, dx)
-
-
-@inlined
-def goal(party: Any, person: Any, ground: Ground) -> tuple[float, float]:
-    """Where a person wants to be now [m]."""
-    if party.state == WALK:
-        place, share = shifted(ground.pavements, party.place, party.share, -party.heading * person.behind_m)
-        return point(ground.pavements, place, share, member_line(party, person.line))
-    beside = 0.0 if party.size == 1 else ABREAST_M * (person.line - 0.5)
-    return _on_way(party, ground.ways, party.progress_m - person.behind_m, party.shift_m + beside)
-
-
-@inlined
-def member_line(party: Any, beside: int) -> int:
-    """The line of a member `beside` the leader's."""
-    return min(party.line + beside, LINES - 1)
-
-
-@inlined
-def point(pavements: Pavements, place: int, share: float, line: int) -> tuple[float, float]:
-    """World point [m] a share of the way from a pavement point to the next."""
-    after, points = pavements.after[place], pavements.point_m
-    ax, ay = points[place, line, 0], points[place, line, 1]
-    return ax + share * (points[after, line, 0] - ax), ay + share * (points[after, line, 1] - ay)
-
-
-@inlined
-def shifted(pavements: Pavements, place: int, share: float, by: float) -> tuple[int, float]:
-    """The place and share `by` points farther along a kerb, stopped at its ends."""
-    share += by
-    while share >= 1.0:
-        if pavements.after[place] == place:
-            return place, 0.0
-        place, share = pavements.after[place], share - 1.0
-    while share < 0.0:
-        if pavements.before[place] == place:
-            return place, 0.0
-        place, share = pavements.before[place], share + 1.0
-    return place, share
-
-
-@inlined
-def direction(party: Any, ways: Ways) -> tuple[float, float]:
-    """Unit vector of a party's way, from its own end to the other."""
-    x = ways.end_m[party.way, 1 - party.end, 0] - ways.end_m[party.way, party.end, 0]
-    y = ways.end_m[party.way, 1 - party.end, 1] - ways.end_m[party.way, party.end, 1]
-    length = np.hypot(x, y)
-    return x / length, y / length
-
-
-@inlined
-def _length(party: Any, ways: Ways) -> float:
-    ends, way = ways.end_m, party.way
-    return float(np.hypot(ends[way, 1, 0] - ends[way, 0, 0], ends[way, 1, 1] - ends[way, 0, 1]))
-
-
-@inlined
-def _on_way(party: Any, ways: Ways, progress_m: float, left_m: float) -> tuple[float, float]:
-    """World point [m] at a progress along a party's way, `left_m` beside it."""
-    x, y = direction(party, ways)
-    ax, ay = ways.end_m[party.way, party.end, 0], ways.end_m[party.way, party.end, 1]
-    return ax + progress_m * x - left_m * y, ay + progress_m * y + left_m * x
-
-
-@inlined
-def _draw(party: Any, luck: Array) -> float:
-    """The party's next number in [0, 1)."""
-    party.cursor = (party.cursor + 1) % luck.shape[1]
-    return float(luck[party.row, party.cursor])
-
-
-@inlined
-def _follow(person: Any, to: tuple[float, float], fastest_mps: float, dt_s: float) -> None:
-    """Move straight towards a point, no faster than `fastest_mps`."""
-    dx, dy = to[0] - person.x_m, to[1] - person.y_m
-    away = np.hypot(dx, dy)
-    share = min(1.0, fastest_mps * dt_s / max(away, 1e-9))
-    person.x_m += share * dx
-    person.y_m += share * dy
-    person.vx_mps, person.vy_mps = share * dx / dt_s, share * dy / dt_s
-    if share * away > 0.02:
-        person.yaw_rad = np.arctan2(dy, dx)
-
-
-@inlined
-def _is_walkable(party: Any, pavements: Pavements, place: int, line: int) -> bool:
-    """Whether the whole party can be at a place with its leader on a line."""
-    return pavements.is_open[place, line] and (party.size == 1 or pavements.is_open[place, min(line + 1, LINES - 1)])
 
 
 @compiled
@@ -225,7 +118,7 @@ def _walk(party: Any, ground: Ground, luck: Array, way_m: float) -> None:
     pavements, ways = ground.pavements, ground.ways
     share = party.share + party.heading * way_m / pavements.step_m[party.place, party.line]
     ahead, _ = shifted(pavements, party.place, share, 1.5 * party.heading)
-    if ahead == party.place or not _is_walkable(party, pavements, ahead, party.line):
+    if ahead == party.place or not is_walkable(party, pavements, ahead, party.line):
         party.heading = -party.heading
         return
     place = party.place
@@ -233,10 +126,10 @@ def _walk(party: Any, ground: Ground, luck: Array, way_m: float) -> None:
     party.due_m -= way_m
     if party.place != place and ways.at[party.place] >= 0:
         way, end = ways.at[party.place] // 2, ways.at[party.place] % 2
-        if party.due_m < (0.0 if ways.kind[way] == FREE else DUE_M[1]) and _draw(party, luck) < TAKES[ways.kind[way]]:
+        if party.due_m < (0.0 if ways.kind[way] == FREE else DUE_M[1]) and draw(party, luck) < TAKES[ways.kind[way]]:
             party.way, party.end, party.state = way, end, APPROACH
             party.progress_m = party.shift_m = party.waited_s = party.road_s = 0.0
-            party.timer_s = HESITATION_S[0] + (HESITATION_S[1] - HESITATION_S[0]) * _draw(party, luck)
+            party.timer_s = HESITATION_S[0] + (HESITATION_S[1] - HESITATION_S[0]) * draw(party, luck)
 
 
 @compiled
@@ -256,7 +149,7 @@ def _make_room(party: Any, people: Any, pavements: Pavements) -> None:
                 place, _ = shifted(pavements, party.place, party.share, float(k * party.heading))
                 dx = pavements.point_m[place, line, 0] - pavements.point_m[place, party.line, 0]
                 dy = pavements.point_m[place, line, 1] - pavements.point_m[place, party.line, 1]
-                if not _is_walkable(party, pavements, place, line) or np.hypot(dx, dy) > 0.6:
+                if not is_walkable(party, pavements, place, line) or np.hypot(dx, dy) > 0.6:
                     return  # something stands between the lines
             party.line = line
             return
@@ -265,7 +158,7 @@ def _make_room(party: Any, people: Any, pavements: Pavements) -> None:
 @inlined
 def _pace_over(party: Any, ways: Ways) -> float:
     """Pace on a way [m/s]."""
-    return max(party.pace_mps, _length(party, ways) / LONGEST_S)
+    return max(party.pace_mps, length(party, ways) / LONGEST_S)
 
 
 @compiled
@@ -277,7 +170,7 @@ def _wait(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) ->
         _leave(party, ground, luck, party.end)
     elif party.timer_s <= 0.0 and _may_cross(party, ground, sight):
         party.state, party.road_s = CROSS, 0.0
-        party.turns_back = 1 if _draw(party, luck) < TURN_BACK_SHARE else 0
+        party.turns_back = 1 if draw(party, luck) < TURN_BACK_SHARE else 0
 
 
 @compiled
@@ -291,25 +184,19 @@ def _may_cross(party: Any, ground: Ground, sight: Sight) -> bool:
             is_guarded = True
             if sight.signals[group] != RED or sight.red_s[group] > FRESH_RED_S:
                 return False
-    pace, length = _pace_over(party, ways), _length(party, ways)
+    pace, way_m = _pace_over(party, ways), length(party, ways)
     tail = SLOTS_M[party.size - 1]
-    needed = (length - 2 * KERB_M + tail) / pace + MARGIN_S[kind]
+    needed = (way_m - 2 * KERB_M + tail) / pace + MARGIN_S[kind]
     if not is_gap(party.way, ways, ground.lanes, sight.cars, needed, kind == ZEBRA or is_guarded):
         return False
     dx, dy = direction(party, ways)
-    if foresee(_on_way(party, ways, 0.0, 0.0), (pace * dx, pace * dy), 1.0, (_breadth(party), tail), sight.cars) != 0:
+    if foresee(on_way(party, ways, 0.0, 0.0), (pace * dx, pace * dy), 1.0, (breadth(party), tail), sight.cars) != 0:
         return False
-    for k in range(int(length / 0.5)):
-        x, y = _on_way(party, ways, 0.5 * k, 0.0)
-        if is_occupied(x, y, sight.cars, 0.4 + _breadth(party)) >= 0:
+    for k in range(int(way_m / 0.5)):
+        x, y = on_way(party, ways, 0.5 * k, 0.0)
+        if is_occupied(x, y, sight.cars, 0.4 + breadth(party)) >= 0:
             return False
     return True
-
-
-@inlined
-def _breadth(party: Any) -> float:
-    """How far a party's people are beside its middle [m]."""
-    return 0.0 if party.size == 1 else ABREAST_M / 2
 
 
 @compiled
@@ -320,17 +207,17 @@ def _cross(party: Any, leader: Any, ground: Ground, sight: Sight, luck: Array, d
     fast = max(pace, min(HURRY_RATIO * pace, HURRY_MOST_MPS))
     dx, dy = direction(party, ways)
     party.road_s += dt_s
-    x, y = _on_way(party, ways, party.progress_m, party.shift_m)
+    x, y = on_way(party, ways, party.progress_m, party.shift_m)
     act = 0
     if party.runs == 0:
-        extent = _breadth(party), SLOTS_M[party.size - 1]
+        extent = breadth(party), SLOTS_M[party.size - 1]
         act = foresee((x, y), (pace * dx, pace * dy), fast / pace, extent, sight.cars)
     if act == HOLD and party.road_s > LAST_HOLD_S:
         act = HURRY
     if party.runs == 1 and party.timer_s > 0.0 and party.progress_m >= party.due_m:
         party.timer_s -= dt_s
         return
-    touched = is_occupied(x + 0.6 * dx, y + 0.6 * dy, sight.cars, 0.35 + _breadth(party))
+    touched = is_occupied(x + 0.6 * dx, y + 0.6 * dy, sight.cars, 0.35 + breadth(party))
     if touched >= 0 and act != RETREAT:
         act = HOLD
         car = sight.cars[touched]
@@ -341,7 +228,7 @@ def _cross(party: Any, leader: Any, ground: Ground, sight: Sight, luck: Array, d
         party.state, party.turns_back = RETURN, 0
     elif act != HOLD:
         party.progress_m += (fast if act == HURRY else pace) * dt_s
-        if party.progress_m >= _length(party, ways) + SLOTS_M[party.size - 1]:
+        if party.progress_m >= length(party, ways) + SLOTS_M[party.size - 1]:
             _leave(party, ground, luck, 1 - party.end)
 
 
@@ -351,8 +238,8 @@ def _return(party: Any, ground: Ground, luck: Array, dt_s: float) -> None:
     party.road_s += dt_s
     party.progress_m = max(party.progress_m - HURRY_RATIO * party.pace_mps * dt_s, 0.0)
     if party.progress_m == 0.0:
-        party.state, party.timer_s = WAIT, HESITATION_S[0] + 2.0 * _draw(party, luck)
-        if _draw(party, luck) < 0.3:
+        party.state, party.timer_s = WAIT, HESITATION_S[0] + 2.0 * draw(party, luck)
+        if draw(party, luck) < 0.3:
             _leave(party, ground, luck, party.end)
 
 
@@ -361,12 +248,12 @@ def _leave(party: Any, ground: Ground, luck: Array, end: int) -> None:
     """Walk on from an end of the way, in either direction."""
     place = ground.ways.foot[party.way, end]
     party.state, party.place, party.share, party.runs = WALK, place, 0.0, 0
-    party.heading = 1 if _draw(party, luck) < 0.5 else -1
-    party.due_m = DUE_M[0] - DUE_M[1] * np.log(1.0 - _draw(party, luck))
+    party.heading = 1 if draw(party, luck) < 0.5 else -1
+    party.due_m = DUE_M[0] - DUE_M[1] * np.log(1.0 - draw(party, luck))
     wish = 2 if party.heading > 0 else 0
     best = -1
     for line in range(LINES):
-        if _is_walkable(party, ground.pavements, place, line) and (best < 0 or abs(line - wish) < abs(best - wish)):
+        if is_walkable(party, ground.pavements, place, line) and (best < 0 or abs(line - wish) < abs(best - wish)):
             best = line
     party.line = max(best, 0)
 
@@ -403,7 +290,7 @@ def _hide(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) ->
     freezes_s = 0.0
     if luck[party.row, 0] < CHILD_FREEZES:
         freezes_s = CHILD_FREEZE_S[0] + (CHILD_FREEZE_S[1] - CHILD_FREEZE_S[0]) * luck[party.row, 1]
-    needed = _length(party, ways) / party.pace_mps + MARGIN_S[ways.kind[way]] + freezes_s
+    needed = length(party, ways) / party.pace_mps + MARGIN_S[ways.kind[way]] + freezes_s
     for c in range(1, len(sight.cars)):
         car = sight.cars[c]
         behind = (ego[2] * (car[0] - ego[0]) + ego[3] * (car[1] - ego[1]) < 0.0

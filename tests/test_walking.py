@@ -15,29 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.gaps import seen
+from envs.parties import CROSS, HIDE, PARTY, PERSON, SLOTS, WAIT, WALK, Ground, settle
 from envs.roads.network import Crossing
 from envs.roads.pavements import pave
 from envs.roads.ways import WayKind, find_ways, lane_lines
 from envs.state import EGO_SHAPE, Actors, Phase, VehicleState, no_actors
-from envs.walking import (
-    CROSS,
-    HIDE,
-    LUCK_NEVER,
-    PARTY,
-    PERSON,
-    SLOTS,
-    WAIT,
-    WALK,
-    Ground,
-    Sight,
-    advance,
-    child_distance,
-    settle,
-)
+from envs.walking import Sight, advance, child_distance
 from tests.straight_road import ROUTE, TOWN, actors, network
 
 FAR = VehicleState(390.0, 90.0, 0.0)
 DARK = np.zeros(0, np.int64)
+LUCK_NEVER = 0.99  # a drawn number with which nothing special happens
 LUCK = np.full((1, 64), LUCK_NEVER)  # nobody turns back
 
 
