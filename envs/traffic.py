@@ -205,7 +205,7 @@ def draw_paths(world: LaneMap, users: Array) -> None:
 @kernel
 def _set_speeds(world: LaneMap, users: Array, bodies: Bodies) -> None:
     """Speeds near those of flowing traffic, from which all can stop in time."""
-    list_bodies(world.lanes, users, bodies)
+    list_bodies(world, users, bodies)
     for i in range(len(users)):
         user = users[i]
         if user.is_ego:
@@ -299,7 +299,7 @@ def _step(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, route: A
         line = ego.off[ego.entry] - ego.s
         if ego.v * ego.v > 2.0 * EASY_BRAKE_MPS2 * max(line, 0.01):  # it cannot stop before the line any more
             ego.hold = passage_end(lanes, ego, ego.entry)
-    list_bodies(lanes, users, bodies)
+    list_bodies(world, users, bodies)
     list_claims(lanes, users, claims)
     for i in range(count):
         if (i + tick) % DECIDES_EVERY == 0:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.drivers.lane_map import LaneMap, Row, bend_speed, inlined
+from envs.drivers.lane_map import LaneMap, Row, abreast, bend_speed, inlined
 from envs.geometry import Array
 from envs.road_users import CYCLIST
 
@@ -79,7 +79,26 @@ def add_body(bodies: Bodies, lane: int, user: int, rear: float, front: float, d:
 
 
 @inlined
-def list_bodies(lanes: Array, users: Array, bodies: Bodies) -> None:
+def _add_beside(world: LaneMap, bodies: Bodies, user: Row, i: int, k: int) -> None:
+    """List a body that protrudes from its lane on the lane beside, or on that of the other direction."""
+    lane = world.lanes[user.path[k]]
+    beside = lane.left if user.d > 0.0 else lane.right
+    front = user.s - user.off[k]
+    if beside >= 0:
+        other = world.lanes[beside]
+        shift = (lane.width_m + other.width_m) / 2
+        front = abreast(world.points, lane, other, front, 1.0)
+        add_body(bodies, beside, i, front - user.length_m, front, user.d - shift if user.d > 0.0 else user.d + shift,
+                 user.v)
+    elif user.d > 0.0 and lane.opposite >= 0:
+        other = world.lanes[lane.opposite]
+        front = abreast(world.points, lane, other, front, -1.0)
+        add_body(bodies, lane.opposite, i, front, front + user.length_m, (lane.width_m + other.width_m) / 2 - user.d,
+                 -user.v)
+
+
+@inlined
+def list_bodies(world: LaneMap, users: Array, bodies: Bodies) -> None:
     """Fill the lists: everybody on every lane that its outline is on, also beside its own."""
     bodies.first[:] = -1
     bodies.used[0] = 0
@@ -87,24 +106,16 @@ def list_bodies(lanes: Array, users: Array, bodies: Bodies) -> None:
         user = users[i]
         if user.path[CUR] < 0:
             continue
+        is_changing = user.d_share < 1.0 and user.passes < 0  # then it is wholly on its new lane already
         for k in range(CUR, -1, -1):
             if user.path[k] < 0:
                 break
-            front, lane = user.s - user.off[k], lanes[user.path[k]]
-            rear = front - user.length_m
-            is_changing = user.d_share < 1.0 and user.passes < 0  # then it is wholly on its new lane already
-            add_body(bodies, user.path[k], i, rear, front, user.d_to if is_changing else user.d, user.v)
-            if abs(user.d) + user.width_m / 2 > lane.width_m / 2 + 0.1:
-                beside = lane.left if user.d > 0 else lane.right
-                if beside >= 0:
-                    shift = (lane.width_m + lanes[beside].width_m) / 2
-                    add_body(bodies, beside, i, rear, front, user.d - shift if user.d > 0 else user.d + shift, user.v)
-                elif user.d > 0 and lane.opposite >= 0:
-                    other = lanes[lane.opposite]
-                    scale = other.length_m / lane.length_m
-                    add_body(bodies, lane.opposite, i, other.length_m - front * scale, other.length_m - rear * scale,
-                              (lane.width_m + other.width_m) / 2 - user.d, -user.v)
-            if rear >= 0.0:
+            front = user.s - user.off[k]
+            add_body(bodies, user.path[k], i, front - user.length_m, front, user.d_to if is_changing else user.d,
+                     user.v)
+            if abs(user.d) + user.width_m / 2 > world.lanes[user.path[k]].width_m / 2 + 0.1:
+                _add_beside(world, bodies, user, i, k)
+            if front >= user.length_m:
                 break
 
 
@@ -205,6 +216,7 @@ def leaders(world: LaneMap, users: Array, bodies: Bodies, i: int, dt_s: float) -
                     break
                 shift = (lane.width_m + world.lanes[other].width_m) / 2
                 d += -shift if user.d > 0.0 else shift
+                here = abreast(world.points, lane, world.lanes[other], here, 1.0)
             elif group > 0:
                 other = world.siblings[lane.sibling_from + group - 1].other
                 until = world.siblings[lane.sibling_from + group - 1].until_m

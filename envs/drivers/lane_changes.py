@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 
-from envs.drivers.following import CUR, FREE, Bodies, add_body, free_accel, interaction, wished_speed
-from envs.drivers.lane_map import LaneMap, Row, bend_speed, inlined
+from envs.drivers.following import CUR, FREE, Bodies, add_body, free_accel, interaction, safe_speed, wished_speed
+from envs.drivers.lane_map import LaneMap, Row, abreast, bend_speed, inlined
 from envs.drivers.motion import CHANGE_S, extend, rest, throw
 from envs.geometry import Array
 from envs.road_users import CYCLIST
@@ -86,31 +86,45 @@ def _around(users: Array, bodies: Bodies, i: int, lane: int, s: float) -> tuple[
         row = body.next
         if body.user == i:
             continue
-        if body.front > s or (body.front > rear and body.rear > rear):
+        if body.front > s or body.rear > rear:
             if body.rear - s < ahead:
                 ahead, speed = body.rear - s, body.v
         elif rear - body.front < behind:
             behind, back_row = rear - body.front, body.user
+    for j in range(len(users)):  # those who come from the lanes before
+        other = users[j]
+        for k in range(CUR + 1, CUR + 3):
+            if j != i and other.path[CUR] >= 0 and other.path[k] == lane:
+                gap = rear - other.s + other.off[k]
+                if gap < behind:
+                    behind, back_row = gap, j
     return ahead, speed, back_row, behind
+
+
+@inlined
+def _is_safe(follower: Row, accel: float, gap_m: float, leader_mps: float) -> bool:
+    """Whether a follower need brake no harder than b_safe, now and if the leader brakes as hard as it can."""
+    return accel > -SAFE_MPS2 and safe_speed(gap_m - 1.0, leader_mps, 1.0) > follower.v
 
 
 @inlined
 def _incentive(world: LaneMap, users: Array, bodies: Bodies, i: int, target: int) -> float:
     """MOBIL's advantage [m/s2] of a lane beside, all but the bias; -FREE if not safe."""
     user = users[i]
-    ahead, lead_mps, follower, behind = _around(users, bodies, i, target, user.s)
+    at = abreast(world.points, world.lanes[user.path[CUR]], world.lanes[target], user.s, 1.0)
+    ahead, lead_mps, follower, behind = _around(users, bodies, i, target, at)
     if ahead < user.gap_m or behind < user.gap_m:
         return -FREE
     mine = _accel(world, user, ahead, lead_mps)
+    if not _is_safe(user, mine, ahead, lead_mps):
+        return -FREE
     theirs = 0.0
     if follower >= 0:
         after = _accel(world, users[follower], behind, user.v)
-        if after < -SAFE_MPS2:
+        if not _is_safe(users[follower], after, behind, user.v):
             return -FREE
         gap = behind + user.length_m + ahead if ahead < FREE else FREE
         theirs = after - _accel(world, users[follower], gap, lead_mps)
-    if mine < -SAFE_MPS2:
-        return -FREE
     ahead, lead_mps, follower, behind = _around(users, bodies, i, user.path[CUR], user.s)
     now = _accel(world, user, ahead, lead_mps)
     if follower >= 0:
@@ -124,7 +138,7 @@ def _move_over(world: LaneMap, users: Array, bodies: Bodies, i: int, target: int
     """Make a lane beside the current one; the body follows sideways."""
     user, old = users[i], world.lanes[users[i].path[CUR]]
     new = world.lanes[target]
-    user.s *= new.length_m / old.length_m
+    user.s = abreast(world.points, old, new, user.s, 1.0)
     user.path[CUR] = target
     user.path[CUR + 1:] = -1
     extend(world, user)
