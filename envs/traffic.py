@@ -19,19 +19,20 @@ from envs.drivers.following import (
     CUR,
     EASY_BRAKE_MPS2,
     FREE,
-    LINE_GAP_M,
     PATH,
     USER,
     Bodies,
     free_accel,
+    halting,
     leaders,
     list_bodies,
     need_for_lanes,
+    room_to_line,
     set_offsets,
     towards,
     wished_speed,
 )
-from envs.drivers.hazards import hazards, need_for_zebras
+from envs.drivers.hazards import hazards, room_to_zebra
 from envs.drivers.lane_changes import DECIDES_EVERY, change_lanes, overtake, pick_lane
 from envs.drivers.lane_map import LaneMap, Row, kernel, lane_map
 from envs.drivers.motion import BEND_TO_TURN, advance, extend, lamps, limited, pose, rest, shift
@@ -309,11 +310,8 @@ def _step(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, route: A
         ask(world, users, bodies, claims, i, signals, dt_s)
     for i in range(count):
         user = users[i]
-        need = max(need_for_lanes(lanes, world.points, user), need_for_zebras(world, user, people, people_mps))
-        room = FREE
-        if user.entry < PATH:
-            room = user.off[user.entry] - user.s - LINE_GAP_M
-            need = max(need, user.v * user.v / (2.0 * max(room, 0.05)))
+        room = min(room_to_line(lanes, user), room_to_zebra(world, user, people, people_mps))
+        need = max(need_for_lanes(lanes, world.points, user), user.v * user.v / (2.0 * max(room, 0.05)))
         push, safe = leaders(world, users, bodies, i, dt_s)
         push_merging, safe_merging = merging(world, users, claims, i, dt_s)
         push_boxes, safe_boxes = hazards(world, user, boxes, people, people_mps, dt_s)
@@ -322,8 +320,7 @@ def _step(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, route: A
         wanted = towards(user, free_accel(user, wish), need) - user.accel * push
         if user.v > wish:
             wanted = min(wanted, (wish - user.v) / 0.6)
-        if room < 0.3 and user.v < 0.5:
-            wanted = -min(2.0, user.v / dt_s)
+        wanted = halting(user, wanted, room)
         user.v_next = limited(user, wanted, safe, dt_s)
     for i in range(count):
         user = users[i]

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from envs.drivers.following import CUR, PATH
+from envs.drivers.lane_changes import SAFE_MPS2
 from envs.geometry import box_corners, boxes_overlap
-from envs.roads.network import Junction, Lane, Marking, RoadNetwork, Surface, random_route, route_over
+from envs.lights import phases
+from envs.road_users import CYCLIST
+from envs.roads.network import Command, Control, Junction, Lane, Marking, RoadNetwork, Surface, random_route, route_over
 from envs.roads.procedural import build_town
-from envs.state import EGO_SHAPE, ActorKind, Actors, Props, SignPosts, Town, VehicleState
+from envs.state import EGO_SHAPE, ActorKind, Actors, Lamp, Phase, Props, SignPosts, Town, VehicleState
 from envs.traffic import Traffic, draw_paths
 
 NOBODY, STILL, DARK = np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0, np.int64)
@@ -43,8 +46,8 @@ def road(lanes: tuple[Lane, ...], junctions: tuple[Junction, ...] = ()) -> RoadN
 LONG_ROAD = town_of(road((lane(0, [(0, 0), (3000, 0)]),)))
 
 
-def cars(town: Town, *rows: tuple[int, float, float], kind: int = 0) -> Traffic:
-    """Users of one kind as (lane, station of the bumper, speed), all drivers alike."""
+def cars(town: Town, *rows: tuple[int, float, float], cyclist: int | None = None) -> Traffic:
+    """Cars as (lane, station of the bumper, speed), all drivers alike; one of the rows may be a cyclist at 5 m/s."""
     network = town.network
     traffic = Traffic(town, route_over(network, (0,)), len(rows), 0, np.array([[1e6, 1e6, 1.0]]),
                       np.random.default_rng(1))
@@ -52,11 +55,15 @@ def cars(town: Town, *rows: tuple[int, float, float], kind: int = 0) -> Traffic:
     users = traffic._users
     for row, (where, station, speed) in enumerate(rows):
         user = users[row]
-        user["path"], user["kind"], user["hold"], user["entry"] = -1, kind, CUR, PATH
+        user["path"], user["kind"], user["hold"], user["entry"] = -1, 0, CUR, PATH
         user["path"][CUR], user["s"], user["v"], user["a"], user["d"], user["still_s"] = where, station, speed, 0, 0, 0
         user["length_m"], user["width_m"], user["wheelbase_m"], user["nose_m"] = 4.5, 1.8, 2.6, 0.9
         user["limit_share"], user["top_mps"], user["headway_s"], user["gap_m"] = 1.0, 60.0, 1.2, 2.0
         user["accel"], user["brake"], user["least_radius_m"] = 1.3, 1.7, 0.0
+    if cyclist is not None:
+        user = users[cyclist]
+        user["kind"], user["top_mps"] = CYCLIST, 5.0
+        user["length_m"], user["width_m"], user["wheelbase_m"] = 1.75, 0.6, 1.0
     draw_paths(traffic._map, users)
     return traffic
 
@@ -165,3 +172,147 @@ def test_nobody_begins_where_it_must_stay_clear():
     assert len(seen.id) > 25 and overlapping(seen) == []
     assert np.hypot(*(seen.pose[:, :2] - route.points_m[0]).T).min() > 25.0
     assert np.hypot(*(seen.pose[:, :2] - clear[0, :2]).T).min() > 60.0
+
+
+def crossing(*controls: Control) -> Town:
+    """Four straight ways over a junction of 20 m from the west, south, east and north; roads of 150 m, lanes 3.5 m."""
+    lanes: list[Lane] = []
+    for arm, control in enumerate(controls):
+        cos, sin = round(math.cos(arm * math.pi / 2)), round(math.sin(arm * math.pi / 2))
+        at = [(cos * x - sin * -1.75, sin * x + cos * -1.75) for x in (-160.0, -10.0, 10.0, 160.0)]
+        first = 3 * arm
+        lanes += [lane(first, at[0:2], (first + 1,), control=control),
+                  lane(first + 1, at[1:3], (first + 2,), junction=0, turn=Command.STRAIGHT), lane(first + 2, at[2:4])]
+    count = 3 * len(controls)
+    return town_of(road(tuple(lanes), (Junction(0, tuple(range(0, count, 3)), tuple(range(1, count, 3)),
+                                                tuple(range(2, count, 3))),)))
+
+
+def passages(drives: list[Actors], traffic: Traffic) -> list[int]:
+    """Rows of users in the order in which they left the junction of `crossing`; nobody may touch anybody."""
+    order: list[int] = []
+    for seen in drives:
+        assert overlapping(seen) == []
+        ahead = (seen.pose[:, :2] * np.stack([np.cos(seen.pose[:, 2]), np.sin(seen.pose[:, 2])], axis=1)).sum(axis=1)
+        order += [int(row) for row in np.flatnonzero(ahead > 15.0) if row not in order]
+    return order
+
+
+def test_who_comes_from_the_right_goes_first():
+    traffic = cars(crossing(Control.NONE, Control.NONE), (0, 90.0, 10.0), (3, 90.0, 10.0))
+    drives = drive(traffic, 25.0)
+    speeds = np.array([seen.speed_mps for seen in drives])
+    assert passages(drives, traffic) == [1, 0]
+    assert speeds[:100, 1].min() > 5.0 > speeds[:100, 0].min()  # the one from the left slows down, the other hardly
+
+
+@pytest.mark.parametrize("control", [Control.YIELD, Control.STOP])
+def test_the_signs_come_before_the_right_hand(control):
+    traffic = cars(crossing(Control.NONE, control), (0, 90.0, 10.0), (3, 90.0, 10.0))
+    drives = drive(traffic, 25.0)
+    assert passages(drives, traffic) == [0, 1]
+    assert np.array([seen.speed_mps[0] for seen in drives[:150]]).min() > 8.0
+
+
+def test_a_stop_line_is_halted_at_though_nobody_comes():
+    traffic = cars(crossing(Control.STOP), (0, 60.0, 10.0))
+    drives = drive(traffic, 20.0)
+    halts = [seen.pose[0, 0] + 2.25 for seen in drives if seen.speed_mps[0] < 0.1]
+    assert halts and min(halts) > -13.0 and max(halts) < -10.0 and drives[-1].pose[0, 0] > 15.0
+
+
+def test_four_who_all_have_somebody_on_their_right_agree():
+    traffic = cars(crossing(*[Control.NONE] * 4), *[(arm, 100.0, 9.0) for arm in (0, 3, 6, 9)])
+    assert len(passages(drive(traffic, 40.0), traffic)) == 4
+
+
+def test_the_ego_from_the_right_is_let_through_and_not_waited_for_when_it_stays():
+    town = crossing(Control.NONE, Control.NONE)
+    traffic = cars(town, (0, 100.0, 9.0))
+    for step in range(100):  # it comes from the south at 9 m/s
+        y = -55.0 + 0.9 * step
+        seen = drive(traffic, 0.1, ego=VehicleState(1.75, y, math.pi / 2, speed_mps=9.0))[0]
+        assert seen.pose[0, 0] + 2.25 < -10.0 or y > 0.0
+    assert seen.pose[0, 0] > -5.0
+    traffic = cars(town, (0, 100.0, 9.0))
+    waits = drive(traffic, 40.0, ego=VehicleState(1.75, -16.0, math.pi / 2))
+    assert waits[60].pose[0, 0] < -10.0 and waits[-1].pose[0, 0] > 20.0
+
+
+def test_nobody_enters_a_junction_behind_which_there_is_no_room():
+    traffic = cars(crossing(Control.NONE), (2, 6.0, 0.0), (0, 100.0, 9.0))
+    traffic._users["top_mps"][0] = 0.01  # it broke down
+    seen = drive(traffic, 30.0)[-1]
+    assert seen.speed_mps[1] == 0.0 and -14.0 < seen.pose[1, 0] + 2.25 < -10.0
+
+
+def test_red_lights_are_obeyed_by_all():
+    """Five minutes of a town: nobody's bumper crosses a line at red, and nobody at yellow who could have stopped."""
+    traffic, town = town_traffic(3), build_town(3)
+    lanes, crossed = town.network.lanes, 0
+    before = traffic._users["path"][:-1, CUR].copy()
+    for step in range(3000):
+        signals = phases(town.signal_plan, step * DT_S)
+        traffic.step(AWAY, signals, NOBODY, STILL, DT_S)
+        now = traffic._users["path"][:-1, CUR].copy()
+        for row in np.flatnonzero(now != before):
+            signal = lanes[before[row]].signal
+            if signal is not None and lanes[now[row]].junction is not None:
+                crossed += 1
+                assert signals[signal] in (Phase.GREEN, Phase.YELLOW)
+        before = now
+    assert crossed > 10
+
+
+def two_lanes(length_m: float = 2000.0) -> Town:
+    """Lane 0 on the left, lane 1 on the right, both eastwards."""
+    return town_of(road((lane(0, [(0, 1.75), (length_m, 1.75)], right_neighbour=1, right=Marking.DASHED),
+                         lane(1, [(0, -1.75), (length_m, -1.75)], left_neighbour=0))))
+
+
+def test_a_slow_leader_is_passed_on_the_left_and_then_the_right_lane_taken_again():
+    traffic = cars(two_lanes(), (1, 130.0, 6.0), (1, 80.0, 12.0))
+    traffic._users["top_mps"][0] = 6.0
+    drives = drive(traffic, 60.0)
+    y = np.array([seen.pose[1, 1] for seen in drives])
+    beside = [k for k, seen in enumerate(drives) if abs(seen.pose[1, 0] - seen.pose[0, 0]) < 4.0]
+    assert beside and y[beside].min() > 1.0
+    assert y[-1] == pytest.approx(-1.75, abs=0.01) and drives[-1].pose[1, 0] > drives[-1].pose[0, 0] + 20.0
+    lamps = np.array([seen.lamps[1] for seen in drives])
+    first_left, first_right = np.argmax(lamps & Lamp.LEFT > 0), np.argmax(lamps & Lamp.RIGHT > 0)
+    assert 0 < first_left < beside[0] < first_right
+    assert np.abs(np.diff(y)).max() / DT_S < 2.0  # smoothly, over about 4 s
+
+
+def test_nobody_changes_before_a_follower_that_would_have_to_brake_harder_than_b_safe():
+    traffic = cars(two_lanes(), (1, 130.0, 6.0), (1, 105.0, 6.0), (0, 60.0, 13.5), (0, 20.0, 13.5))
+    traffic._users["top_mps"][0] = 6.0
+    drives = drive(traffic, 30.0)
+    moved = next(k for k, seen in enumerate(drives) if seen.pose[1, 1] > -1.5)
+    assert drives[moved].pose[2, 0] > drives[moved].pose[1, 0]  # only when the first of them was past
+    assert np.diff([seen.speed_mps[2:] for seen in drives], axis=0).min() > -SAFE_MPS2 * DT_S
+
+
+def two_way() -> Town:
+    """Lane 0 eastwards, lane 1 westwards."""
+    return town_of(road((lane(0, [(0, -1.75), (1200, -1.75)], opposite=1),
+                         lane(1, [(1200, 1.75), (0, 1.75)], opposite=0))))
+
+
+def test_a_cyclist_is_passed_with_a_metre_and_a_half_where_nobody_comes():
+    traffic = cars(two_way(), (0, 120.0, 5.0), (0, 60.0, 12.0), (1, 1000.0, 13.0), cyclist=0)
+    drives, passed = drive(traffic, 70.0), 0
+    for seen in drives:
+        gap = seen.pose[1, 0] - seen.pose[0, 0]
+        if abs(gap) < 2.0:
+            passed += 1
+            assert seen.pose[1, 1] - seen.pose[0, 1] - 0.9 - 0.3 > 1.3
+        if abs(seen.pose[1, 0] - seen.pose[2, 0]) < 8.0:  # it meets the oncoming car on its own side
+            assert seen.pose[1, 1] == pytest.approx(-1.75, abs=0.3)
+    assert passed and drives[0].pose[0, 1] == pytest.approx(-2.8, abs=0.3)
+
+
+def test_behind_a_cyclist_one_waits_while_somebody_comes():
+    oncoming = [(1, 1150.0 - 60.0 * k, 10.0) for k in range(14)]
+    traffic = cars(two_way(), (0, 120.0, 5.0), (0, 90.0, 6.0), *oncoming, cyclist=0)
+    assert max(seen.pose[1, 1] for seen in drive(traffic, 20.0)) < -1.5

@@ -25,6 +25,7 @@ LINE_GAP_M = 0.8  # bumper to line when standing
 STANDS_MPS = 0.3  # slower is standing
 JERK_MPS3 = 5.0  # while the braking is comfortable
 EASY_BRAKE_MPS2 = 3.0  # harder braking is an emergency and knows no jerk bound
+HALT_NEAR_M, HALT_MPS2 = 4.0, 0.8  # how a halt ends
 FREE = 1e9
 
 USER = np.dtype([
@@ -164,24 +165,40 @@ def wished_speed(lanes: Array, points: Array, user: Row) -> float:
     """Speed [m/s] for the limit and the bends of the current lane half a second ahead."""
     lane = lanes[user.path[CUR]]
     bend = bend_speed(points, lane, user.s + 0.5 * user.v)
-    return max(0.5, min(min(lane.limit_mps * user.limit_share, user.top_mps), bend))
+    return max(0.01, min(min(lane.limit_mps * user.limit_share, user.top_mps), bend))
 
 
 @inlined
 def need_for_lanes(lanes: Array, points: Array, user: Row) -> float:
-    """Braking needed [m/s2] for lower limits and bends of the lanes ahead, and for the end of the path."""
+    """Braking needed [m/s2] for lower limits and bends of the lanes ahead."""
     need = 0.0
     for k in range(CUR + 1, PATH):
-        away = user.off[k] - user.s
         if user.path[k] < 0:
-            end = user.off[k - 1] + lanes[user.path[k - 1]].length_m - user.s - LINE_GAP_M
-            need = max(need, user.v * user.v / (2.0 * max(end, 0.05)))
             break
         lane = lanes[user.path[k]]
         slow = min(min(lane.limit_mps * user.limit_share, user.top_mps), bend_speed(points, lane, 0.0))
         if user.v > slow:
-            need = max(need, (user.v * user.v - slow * slow) / (2.0 * max(away, 1.0)))
+            need = max(need, (user.v * user.v - slow * slow) / (2.0 * max(user.off[k] - user.s, 1.0)))
     return need
+
+
+@inlined
+def room_to_line(lanes: Array, user: Row) -> float:
+    """Way [m] to where one has to halt: before a junction that may not be entered, or where the road ends."""
+    for k in range(CUR + 1, PATH):
+        if k == user.entry:
+            return user.off[k] - user.s - LINE_GAP_M
+        if user.path[k] < 0:
+            return user.off[k - 1] + lanes[user.path[k - 1]].length_m - user.s - LINE_GAP_M
+    return FREE
+
+
+@inlined
+def halting(user: Row, wanted: float, room_m: float) -> float:
+    """Acceleration when a halt is near: the last metres are rolled out, and the car comes to stand."""
+    if room_m > HALT_NEAR_M:
+        return wanted
+    return min(wanted, max((math.sqrt(2.0 * HALT_MPS2 * max(room_m - 0.05, 0.0)) - user.v) / 0.3, -4.0))
 
 
 @inlined

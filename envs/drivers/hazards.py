@@ -20,6 +20,7 @@ STEP_OUT_S = 1.6  # people are foreseen this long
 KERB_M = 0.9  # who is so close to the end of a crossing is about to step on it
 PASSED_M = 2.2  # beyond the middle of the lane, and going away: he does not matter any more
 ZEBRA_BRAKE_MPS2 = 3.5  # giving way at a zebra, at most
+ZEBRA_GAP_M = 1.0  # bumper to paint when standing
 WAITS_FOR_STANDING_S = 4.0  # then a driver goes on before somebody who only stands at the kerb
 STANDING_MPS = 0.2
 
@@ -125,24 +126,21 @@ def hazards(world: LaneMap, user: Row, boxes: Array, pose: Array, velocity: Arra
 
 
 @inlined
-def need_for_zebras(world: LaneMap, user: Row, pose: Array, velocity: Array) -> float:
-    """Braking needed [m/s2] to halt before a zebra crossing on which somebody walks or is about to."""
-    need, sight = 0.0, 15.0 + user.v * user.v / 3.0
+def room_to_zebra(world: LaneMap, user: Row, pose: Array, velocity: Array) -> float:
+    """Way [m] to the first zebra crossing on which somebody walks or is about to; FREE if none, or too near to halt."""
+    sight = 15.0 + user.v * user.v / 3.0
     for k in range(CUR, PATH):
         if user.path[k] < 0 or user.off[k] - user.s > sight:
             break
         lane = world.lanes[user.path[k]]
         for row in range(lane.crossing_from, lane.crossing_to):
             crossing = world.crossings[row]
-            away = user.off[k] + crossing.station_m - crossing.half_m - 1.0 - user.s
-            if not crossing.is_zebra or away < -0.5 or away > sight:
-                continue
-            wanted = user.v * user.v / (2.0 * max(away, 0.1))
-            if wanted > ZEBRA_BRAKE_MPS2 and user.v > 1.0:
-                continue
-            if _is_taken(world, lane, crossing, pose, velocity, user.still_s > WAITS_FOR_STANDING_S):
-                need = max(need, max(wanted, 1.0))
-    return need
+            away = user.off[k] + crossing.station_m - crossing.half_m - ZEBRA_GAP_M - user.s
+            if (crossing.is_zebra and -0.5 < away < sight
+                    and user.v * user.v < 2.0 * ZEBRA_BRAKE_MPS2 * max(away, 0.3)
+                    and _is_taken(world, lane, crossing, pose, velocity, user.still_s > WAITS_FOR_STANDING_S)):
+                return away
+    return FREE
 
 
 @inlined

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from envs.drivers.following import CUR, HARDEST_MPS2, PATH, set_offsets
+from envs.drivers.following import CUR, EASY_BRAKE_MPS2, HARDEST_MPS2, JERK_MPS3, PATH, set_offsets
 from envs.drivers.lane_map import LaneMap, Row, inlined, place
 from envs.road_users import CYCLIST
 from envs.roads.network import Command
@@ -25,6 +25,7 @@ CHANGE_S = 4.0  # a lane change takes
 CHANGE_MPS = 3.0  # slower than this it takes longer
 INDICATE_S, INDICATE_M = 4.0, 25.0  # before a turn
 BRAKE_LAMP_MPS2 = 0.5
+CREEPS_MPS = 0.03  # slower while braking is standing
 _LEFT, _RIGHT = int(Command.LEFT), int(Command.RIGHT)
 _LAMP_BRAKE, _LAMP_LEFT, _LAMP_RIGHT = int(Lamp.BRAKE), int(Lamp.LEFT), int(Lamp.RIGHT)
 
@@ -166,8 +167,10 @@ def lamps(world: LaneMap, user: Row) -> int:
 @inlined
 def limited(user: Row, wanted: float, safe: float, dt_s: float) -> float:
     """The speed after the step: bounded jerk while braking is comfortable, bounded braking, never unsafe."""
-    accel = min(wanted, user.a + 5.0 * dt_s) if user.v > 0.5 else wanted
-    if accel > -3.0:
-        accel = max(accel, min(user.a, 0.0) - 5.0 * dt_s)
+    accel = min(wanted, user.a + JERK_MPS3 * dt_s) if user.v > 0.5 else wanted
+    if accel > -EASY_BRAKE_MPS2:
+        accel = max(accel, min(user.a, 0.0) - JERK_MPS3 * dt_s)
     v = min(user.v + accel * dt_s, safe)
+    if v < CREEPS_MPS and accel < 0.0:
+        return max(user.v - HARDEST_MPS2 * dt_s, 0.0)
     return max(v, user.v - HARDEST_MPS2 * dt_s, 0.0)

@@ -38,6 +38,7 @@ ROOM_GAP_M = 2.5  # between cars that queue behind a junction
 REQUEST_MPS2 = 1.0  # a passage is asked for before braking for the line gets harder than this
 NEAR_M = 12.0  # and always from here on
 GIVING_WAY_NEAR_M = 16.0  # who must give way asks from here on
+HALTED_MPS = 0.05
 HALT_M = 3.0  # a halt this close to a stop line serves it
 AGREE_S = 1.5  # standing drivers of equal rank let each other go after this
 PATIENCE_S = 20.0  # then a gap is enough in which nobody must brake hard
@@ -292,7 +293,7 @@ def ask(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, i: int, si
     before, phase = lanes[user.path[k - 1]], light_of(lanes, user, k, signals)
     user.is_blocked = int(not may_pass_light(user, phase, away) or user.pause_s > 0.0)
     is_bound = phase == _OFF and before.control > 0
-    if is_bound and before.control == _STOP and user.v < STANDS_MPS and away < HALT_M:
+    if is_bound and before.control == _STOP and user.v < HALTED_MPS and away < HALT_M:
         user.has_halted = 1
     near = GIVING_WAY_NEAR_M if is_bound else max(NEAR_M, user.v * user.v / (2.0 * REQUEST_MPS2))
     if user.is_blocked or (away > near and not is_inside):
