@@ -1,6 +1,7 @@
 """Routes and look-ups: a town drawn by hand with known answers, then real towns against shapely and brute force."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,6 +60,18 @@ def avenue() -> RoadNetwork:
         lane(9, [(8.75, y) for y in range(220, 281, 2)], (), width_m=3.5, left_neighbour=8),
     )
     return RoadNetwork(lanes, (Junction(0, (0, 1, 2), (4, 5, 6), (7, 8, 9)),), ())
+
+
+@pytest.fixture(scope="module")
+def ring() -> RoadNetwork:
+    """A generated town's roundabout of four arms, alone as junction 0."""
+    for seed in range(100):
+        network = build_network(seed)
+        for junction in network.junctions:
+            if network.surfaces[network.lanes[junction.turns[0]].surface].piece == "roundabout" and \
+                    len(junction.incoming) == 4:
+                return replace(network, junctions=(junction,))
+    raise LookupError("no roundabout of four arms")
 
 
 @pytest.fixture
@@ -155,6 +168,24 @@ def test_change_of_lanes_on_a_short_road_is_refused(avenue):
     assert set(avenue.graph.successors(1)) == {5}
 
 
+def test_command_in_a_roundabout_is_where_it_leads_in_all(ring):
+    """Arms at 0, 90, 180 and 270 degrees: from arm 0 the first exit is right, then straight on, left, and back."""
+    network = ring
+    expected = {1: Command.RIGHT, 2: Command.STRAIGHT, 3: Command.LEFT, 0: Command.LEFT}
+    first = {k: network.junctions[0].turns[4 * k] for k in range(4)}  # entry, exit, past the arm, on to the next
+    for out, command in expected.items():
+        way = [network.junctions[0].incoming[0], first[0], first[0] + 3]
+        for k in range(1, out if out else 4):
+            way += [first[k] + 2, first[k] + 3]
+        route = route_over(network, (*way, first[out] + 1, network.junctions[0].outgoing[out]))
+        begin, end = network.lanes[way[0]].length_m, route.length_m - network.lanes[route.lanes[-1]].length_m
+        inside = (route.station_m >= begin) & (route.station_m < end - ROUTE_SPACING_M)
+        assert set(route.command[inside]) == {command} and (route.manoeuvre_m[inside] == 0).all()
+        assert Command(route.command[route.index_at(begin - 30.0)]) == command
+        assert route.manoeuvre_m[route.index_at(begin - 30.0)] == pytest.approx(30.0, abs=ROUTE_SPACING_M)
+        assert route.stops[0] == (pytest.approx(begin), Control.YIELD)
+
+
 def test_route_over_lanes_that_do_not_meet_is_refused(hook):
     with pytest.raises(ValueError, match="lane 2 does not follow lane 0"):
         route_over(hook, (0, 2))
@@ -190,7 +221,8 @@ def test_surfaces_and_lanes_tell_the_same_road():
     """Over random points: on the road is inside the paved polygons, but for what rounding arcs to chords leaves."""
     for seed in range(4):
         network = build_network(seed)
-        paved = shapely.union_all([shapely.Polygon(surface.outline_m) for surface in network.surfaces])
+        paved = shapely.union_all([shapely.Polygon(surface.outline_m, [] if surface.island_m is None else
+                                                   [surface.island_m]) for surface in network.surfaces])
         rng = np.random.default_rng(seed)
         centres = np.concatenate([lane.centre_m for lane in network.lanes])
         points = centres[rng.integers(len(centres), size=1500)] + rng.normal(0.0, 3.5, (1500, 2))
@@ -220,7 +252,7 @@ def test_paint_follows_right_hand_traffic():
     """On a lane's left lies what comes towards it, beyond the centre line, or its neighbour; on its right the shoulder
     ends or another neighbour begins."""
     kinds = set()
-    towns = [build_network(seed) for seed in range(8, 16)]
+    towns = [build_network(seed) for seed in range(8, 24)]
     for lane, network in [(lane, town) for town in towns for lane in town.lanes]:
         if lane.junction is not None:
             assert lane.left == lane.right == Marking.NONE and lane.opposite is None

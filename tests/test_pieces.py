@@ -17,6 +17,7 @@ HALF_M = 3.75
 ARGUMENTS = {
     "straight": (HALF_M, 35.0), "curve": (HALF_M, 40.0, -1.2), "crossing": (HALF_M, 8.0),
     "tee": ((HALF_M, 7.25, HALF_M), 6.0), "cross": ((7.25, HALF_M, 7.25, 10.5), 6.0),
+    "roundabout": ((HALF_M, 3.5, None, HALF_M), 15.0, 4.5),
 }
 
 
@@ -38,7 +39,7 @@ def test_piece_meets_its_neighbours_over_the_full_width(name):
     """At each socket the outline has an edge across the road: its middle is the socket, its length the paved width."""
     piece = PIECES[name](START, *ARGUMENTS[name])
     sockets = [piece.end] if isinstance(piece, RoadPiece) else [s for s in piece.sockets if s]
-    halves = ARGUMENTS[name][0] if isinstance(ARGUMENTS[name][0], tuple) else (ARGUMENTS[name][0],)
+    halves = [half for half in np.atleast_1d(ARGUMENTS[name][0]) if half is not None]
     ends = piece.outline_m, np.roll(piece.outline_m, -1, axis=0)
     middles, lengths = (ends[0] + ends[1]) / 2, np.hypot(*(ends[1] - ends[0]).T)
     for socket, half in zip(sockets, halves, strict=True):
@@ -125,3 +126,31 @@ def test_turn_is_led_straight_to_the_widest_arc(before_m, behind_m, turn_rad):
     tangent = min(before_m, behind_m)
     arc = abs(turn_rad) * tangent / math.tan(abs(turn_rad) / 2)
     assert length == pytest.approx(abs(before_m - behind_m) + arc, rel=0.01)
+
+
+def test_roundabout_is_entered_and_left_along_arcs_that_touch_its_ring():
+    """Each entry begins at its arm's left lane and each exit ends on its right lane, no tighter than a car turns."""
+    piece = PIECES["roundabout"](START, *ARGUMENTS["roundabout"])
+    for arm in (0, 1, 3):
+        socket, width = piece.sockets[arm], piece.lane_width_m[arm]
+        left = np.array([-socket.direction[1], socket.direction[0]])
+        entry, out = piece.entry(arm), piece.exit(arm)
+        np.testing.assert_allclose(entry[0, :2], socket.point_m + width / 2 * left, atol=1e-9)
+        np.testing.assert_allclose(out[-1, :2], socket.point_m - width / 2 * left, atol=1e-9)
+        for line, k, away in ((entry, -1, 0.52), (out, 0, -0.52)):
+            from_centre = line[k, :2] - START.point_m
+            assert np.hypot(*from_centre) == pytest.approx(15.0)
+            angle = math.atan2(from_centre[1], from_centre[0])
+            assert wrap_angle(angle - socket.heading_rad) == pytest.approx(away)
+            assert wrap_angle(line[k, 2] - angle) == pytest.approx(math.pi / 2, abs=1e-6), "along the ring"
+            assert abs(line[-1, 2] - line[0, 2]) * 8.0 < np.hypot(*np.diff(line[:, :2], axis=0).T).sum(), "8 m at least"
+        assert wrap_angle(out[-1, 2] - socket.heading_rad) == pytest.approx(0.0, abs=1e-6)
+    paved = shapely.Polygon(piece.outline_m, [piece.island_m])
+    lanes = [line[:, :2] for arm in (0, 1, 3) for line in (piece.entry(arm), piece.exit(arm))]
+    lanes.append(piece.ring(0.0, 2 * math.pi)[:, :2])
+    driven = shapely.union_all([shapely.LineString(line).buffer(1.5, cap_style="flat") for line in lanes])
+    assert driven.difference(paved).area < 0.5, "a car stays on asphalt"
+    for splitter in piece.splitters_m:
+        area = shapely.Polygon(splitter)
+        assert area.exterior.is_ccw and paved.contains(area.buffer(-0.01)) and 2.0 < area.area < 30.0
+        assert driven.intersection(area).area < 0.05 * area.area, "nobody drives on the splitter"

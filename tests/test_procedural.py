@@ -12,7 +12,7 @@ import pytest
 import shapely
 
 from envs.geometry import wrap_angle
-from envs.roads.network import CROSSING_KERB_M, SHOULDER_M, Command, Control, RoadNetwork
+from envs.roads.network import CROSSING_KERB_M, SHOULDER_M, Command, Control, Junction, RoadNetwork
 from envs.roads.procedural import KMH, SMALLEST_TOWN_M, build_network, build_town
 from envs.roads.roadside import CLEARANCE_M, MOST_PROPS
 from envs.state import PropKind, Town
@@ -42,6 +42,10 @@ def digest(network: RoadNetwork) -> str:
     for crossing in network.crossings:
         total.update(crossing.ends_m.tobytes() + repr((crossing.lanes, crossing.stations_m)).encode())
     return total.hexdigest()
+
+
+def is_roundabout(network: RoadNetwork, junction: Junction) -> bool:
+    return network.surfaces[network.lanes[junction.turns[0]].surface].piece == "roundabout"
 
 
 def touching_surfaces(network: RoadNetwork) -> dict[tuple[int, int], float]:
@@ -108,9 +112,10 @@ def test_ids_are_positions_and_junctions_know_their_lanes(networks):
         assert [lane.id for lane in network.lanes] == list(range(len(network.lanes)))
         assert [junction.id for junction in network.junctions] == list(range(len(network.junctions)))
         for junction in network.junctions:
-            assert {after for lane in junction.incoming for after in network.lanes[lane].successors} == set(
-                junction.turns)
-            reached = {after for lane in junction.turns for after in network.lanes[lane].successors}
+            entered = {after for lane in junction.incoming for after in network.lanes[lane].successors}
+            own = set(junction.turns)
+            assert entered < own if is_roundabout(network, junction) else entered == own
+            reached = {after for lane in junction.turns for after in network.lanes[lane].successors} - own
             assert reached <= set(junction.outgoing)
             assert {network.outermost(lane, "right") for lane in reached} == {
                 network.outermost(lane, "right") for lane in junction.outgoing}, "every arm can be reached"
@@ -128,7 +133,7 @@ def test_turn_lanes_bend_to_the_side_they_name(networks):
     expected = {"LEFT": math.pi / 2, "STRAIGHT": 0.0, "RIGHT": -math.pi / 2}
     for network in networks[:100]:
         for lane in network.lanes:
-            if lane.junction is None:
+            if lane.junction is None or is_roundabout(network, network.junctions[lane.junction]):
                 continue
             step = np.diff(lane.centre_m, axis=0)
             course = np.unwrap(np.arctan2(step[:, 1], step[:, 0]))
@@ -177,6 +182,9 @@ def test_minor_arms_give_way_and_a_main_road_leads_through(networks):
                 arms.setdefault(network.outermost(lane, "right"), set()).add(network.lanes[lane].control)
             controls = [next(iter(arm)) for arm in arms.values()]
             assert all(len(arm) == 1 for arm in arms.values()), "one line across all lanes"
+            if is_roundabout(network, junction):
+                assert set(controls) == {Control.YIELD}
+                continue
             assert controls.count(Control.NONE) == 2
             bound = {control for control in controls if control != Control.NONE}
             assert len(bound) == 1
@@ -213,7 +221,7 @@ def test_every_lane_of_an_approach_leads_on_and_lanes_never_cross(networks):
     """From the left lane to the right one turns go from left to right, and two lanes take a turn into two lanes."""
     rank = {Command.LEFT: 0, Command.STRAIGHT: 1, Command.RIGHT: 2}
     for network in networks[:100]:
-        for junction in network.junctions:
+        for junction in (junction for junction in network.junctions if not is_roundabout(network, junction)):
             for first in (lane for lane in junction.incoming if network.lanes[lane].left_neighbour is None):
                 ends: dict[Command, list[int]] = {}
                 lane, most = network.lanes[first], 0
@@ -228,6 +236,31 @@ def test_every_lane_of_an_approach_leads_on_and_lanes_never_cross(networks):
                     lane = network.lanes[lane.right_neighbour]
                 for out in ends.values():
                     assert all(network.lanes[a].right_neighbour == b for a, b in itertools.pairwise(out))
+
+
+def test_ring_of_a_roundabout_is_driven_round_and_has_priority(networks):
+    """From every arm one comes to every arm, counter-clockwise; whoever enters gives way to who is on the ring."""
+    rounds = [(network, junction) for network in networks[:40] for junction in network.junctions
+              if is_roundabout(network, junction)]
+    assert len(rounds) > 15
+    for network, junction in rounds:
+        assert len(junction.turns) == 4 * len(junction.incoming) and len(junction.incoming) in (3, 4)
+        own = network.graph.subgraph([*junction.incoming, *junction.turns, *junction.outgoing])
+        for into in junction.incoming:
+            assert set(junction.outgoing) <= networkx.descendants(own, into)
+            (entry,) = network.lanes[into].successors
+            (behind,) = network.lanes[entry].successors
+            beside = [lane for lane in own.predecessors(behind) if lane != entry]
+            table = network.conflicts
+            assert table.are_in_conflict(entry, beside[0])
+            rows = table.rows_of(entry)
+            row = rows.start + table.second[rows].tolist().index(beside[0])
+            assert table.merges[row] and table.yields[row]
+        middle = np.mean([network.lanes[lane].centre_m.mean(axis=0) for lane in junction.turns], axis=0)
+        for lane in (network.lanes[k] for k in junction.turns):
+            if lane.width_m == 4.5:
+                turned = np.unwrap(np.arctan2(*(lane.centre_m - middle).T[::-1]))
+                assert (np.diff(turned) > 0).all(), "counter-clockwise"
 
 
 def test_people_cross_slow_straight_streets_from_pavement_to_pavement(networks):

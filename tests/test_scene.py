@@ -50,7 +50,8 @@ def test_paint_lies_over_asphalt_over_kerbs(seed):
     scene = static_scene(build_town(seed))
     heights = {semantic: {patch.height_m for patch in scene.patches if patch.semantic == semantic}
                for semantic in (SemanticClass.KERB, SemanticClass.ROAD, SemanticClass.MARKING)}
-    assert max(heights[SemanticClass.KERB]) < min(heights[SemanticClass.ROAD])
+    assert min(heights[SemanticClass.KERB]) < min(heights[SemanticClass.ROAD])
+    assert max(heights[SemanticClass.KERB]) < min(heights[SemanticClass.MARKING]), "an island's lies on the asphalt"
     assert max(heights[SemanticClass.ROAD]) < min(heights[SemanticClass.MARKING])
 
 

@@ -70,7 +70,9 @@ YIELD_BLOCK_M, YIELD_GAP_M = 0.5, 0.25
 ARROW_SHAFT_M = 0.2
 ARROW_BEFORE_M = (12.0, 32.0)  # feet of a lane's arrows before its end
 ZEBRA_M, ZEBRA_GAP_M = 0.5, 0.5  # RMS sign 293: bars and gaps
+HATCH_M, HATCH_GAP_M, HATCH_RAD = 0.5, 1.0, math.radians(60)
 KERB_WIDTH_M = 0.35
+GRASS = (98, 132, 70)
 PAINT_HEIGHT_M = 0.012
 LONGEST_QUAD_M = 40.0
 SAGITTA_M = 0.02  # a curve's chord may leave it by this much
@@ -252,6 +254,36 @@ def _zebra(crossing: Crossing) -> tuple[Array, Array]:
     return _strips(np.stack([low - along, low + along], axis=1), np.stack([high - along, high + along], axis=1))
 
 
+def _hatching(area_m: Array) -> list[tuple[Array, Array]]:
+    """Slanting bars over a convex area (K, 2), counter-clockwise, and a line round it (RMS sign 298)."""
+    side = np.roll(area_m, -1, axis=0) - area_m
+    longest = side[np.argmax(np.hypot(*side.T))]
+    slope = np.arctan2(longest[1], longest[0]) + HATCH_RAD
+    across = np.array([-np.sin(slope), np.cos(slope)])
+    low, high = float((area_m @ across).min()), float((area_m @ across).max())
+    parts = []
+    for start in np.arange(low + HATCH_GAP_M / 2, high, HATCH_M + HATCH_GAP_M):
+        bar = _clip(_clip(area_m, across, start), -across, -(start + HATCH_M))
+        if len(bar) > 2:
+            parts.append((bar, np.array([[0, k, k + 1] for k in range(1, len(bar) - 1)], np.int32)))
+    middle = area_m.mean(axis=0)
+    inner = area_m + (middle - area_m) / np.hypot(*(middle - area_m).T)[:, None] * 2 * LINE_WIDTH_M
+    closed = [0, *range(1, len(area_m)), 0]
+    return [*parts, _strip(inner[closed], area_m[closed])]
+
+
+def _clip(area_m: Array, normal: Array, least_m: float) -> Array:
+    """The part (M, 2) of a convex polygon (K, 2) whose points have at least `least_m` along a normal."""
+    high = area_m @ normal - least_m
+    points = []
+    for k in range(len(area_m)):
+        if high[k - 1] * high[k] < 0:
+            points.append(area_m[k - 1] + high[k - 1] / (high[k - 1] - high[k]) * (area_m[k] - area_m[k - 1]))
+        if high[k] >= 0:
+            points.append(area_m[k])
+    return np.array(points).reshape(-1, 2)
+
+
 def _zebra_breaks(network: RoadNetwork) -> dict[int, Array]:
     """By lane: the stations (K, 2) between which zebras interrupt its lines [m]."""
     breaks: dict[int, list[tuple[float, float]]] = {}
@@ -299,6 +331,8 @@ def patches(network: RoadNetwork) -> tuple[Patch, ...]:
             asphalt[road * 7 % 11 % len(ASPHALT)].append(_strip(left, right))
             kerbs += _kerbs(left, right)
     breaks, unbroken = _zebra_breaks(network), np.zeros((0, 2))
+    islands = [surface.island_m for surface in network.surfaces if surface.island_m is not None]
+    paint += [part for area in network.hatched_m for part in _hatching(area)]
     paint += [_zebra(crossing) for crossing in network.crossings if crossing.is_zebra]
     for lane in network.lanes:
         broken = breaks.get(lane.id, unbroken)
@@ -310,6 +344,8 @@ def patches(network: RoadNetwork) -> tuple[Patch, ...]:
             bars += _bar(lane)
     layers = [(kerbs, -0.012, KERB_GREY, SemanticClass.KERB)]
     layers += [(parts, 0.0, colour, SemanticClass.ROAD) for parts, colour in zip(asphalt, ASPHALT, strict=True)]
+    layers += [([_fan(island) for island in islands], 0.004, KERB_GREY, SemanticClass.KERB),
+               ([_fan(island, -KERB_WIDTH_M) for island in islands], 0.008, GRASS, SemanticClass.TERRAIN)]
     layers += [(paint, PAINT_HEIGHT_M, PAINT, SemanticClass.MARKING),
                (bars, PAINT_HEIGHT_M, PAINT, SemanticClass.STOP_LINE)]
     return tuple(Patch(*_join(parts), height, colour, semantic) for parts, height, colour, semantic in layers if parts)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from envs.geometry import Array
 from envs.roads.network import (
     CROSSING_KERB_M,
     SHOULDER_M,
@@ -24,7 +25,7 @@ from envs.roads.network import (
     RoadNetwork,
     Surface,
 )
-from envs.roads.pieces import JunctionPiece, Socket, join, offset_line
+from envs.roads.pieces import ENTRY_RAD, JunctionPiece, RoundaboutPiece, Socket, join, offset_line
 from envs.roads.plan import CROSSING_WIDTH_M, Arm, Node, Plan, Road
 
 KMH = 1 / 3.6
@@ -75,6 +76,7 @@ class Builder:
         self.surfaces: list[Surface] = []
         self.junctions: list[Junction] = []
         self.crossings: list[Crossing] = []
+        self.hatched: list[Array] = []
         self.incoming: dict[Arm, tuple[int, ...]] = {}  # lanes from the middle outwards
         self.outgoing: dict[Arm, tuple[int, ...]] = {}
 
@@ -118,6 +120,9 @@ class Builder:
 
     def add_junction(self, node: Node, piece: JunctionPiece) -> None:
         """Turn lanes for every pair of arms, and a stop or yield line on the minor ones."""
+        if isinstance(piece, RoundaboutPiece):
+            self._add_roundabout(node, piece)
+            return
         number, arms = len(self.junctions), self.plan.arms(node)
         self.surfaces.append(Surface(piece.name, piece.outline_m, number))
         first = len(self.lanes)
@@ -129,6 +134,34 @@ class Builder:
         self.junctions.append(Junction(
             number, tuple(lane for k in arms for lane in self.incoming[node, k]), tuple(range(first, len(self.lanes))),
             tuple(lane for k in arms for lane in self.outgoing[node, k])))
+
+    def _add_roundabout(self, node: Node, piece: RoundaboutPiece) -> None:
+        """For each arm a lane into the ring, one out of it, one past the arm, and one on to the next arm.
+
+        The ring has priority, and no lane of it asks for a manoeuvre but the exit, where drivers indicate right.
+        """
+        number, arms, first = len(self.junctions), self.plan.arms(node), len(self.lanes)
+        self.surfaces.append(Surface(piece.name, piece.outline_m, number, piece.island_m))
+        self.hatched += piece.splitters_m
+        for i, arm in enumerate(arms):
+            quarter, nearest = arm * math.pi / 2, arms[(i + 1) % len(arms)]
+            onward = (nearest - arm) % 4 * math.pi / 2 + quarter
+            (into,), (out,) = self.incoming[node, arm], self.outgoing[node, arm]
+            here, after = first + 4 * i, first + 4 * ((i + 1) % len(arms))
+            self.lanes[into] = replace(self.lanes[into], control=Control.YIELD, successors=(here,))
+            past = piece.ring(quarter - ENTRY_RAD, quarter + ENTRY_RAD)
+            along = piece.ring(quarter + ENTRY_RAD, onward - ENTRY_RAD)
+            limit, width = min(self.lanes[into].speed_limit_mps, TURN_LIMIT_MPS), self.lanes[into].width_m
+            for line, lane_width, turn, successors in (
+                    (piece.entry(arm), width, Command.FOLLOW, (here + 3,)),
+                    (piece.exit(arm), width, Command.RIGHT, (out,)),
+                    (past, piece.ring_width_m, Command.FOLLOW, (here + 3,)),
+                    (along, piece.ring_width_m, Command.FOLLOW, (after + 1, after + 2))):
+                self.lanes.append(Lane(len(self.lanes), line[:, :2].copy(), lane_width, limit, Marking.NONE,
+                                       Marking.NONE, successors, len(self.surfaces) - 1, junction=number, turn=turn))
+        self.junctions.append(Junction(
+            number, tuple(self.incoming[node, k][0] for k in arms), tuple(range(first, len(self.lanes))),
+            tuple(self.outgoing[node, k][0] for k in arms)))
 
     def _add_turns(self, node: Node, piece: JunctionPiece, junction: int, arm_in: int) -> None:
         """The turn lanes from one arm, and the successors of the lanes that end there."""
@@ -171,4 +204,5 @@ class Builder:
 
     @property
     def network(self) -> RoadNetwork:
-        return RoadNetwork(tuple(self.lanes), tuple(self.junctions), tuple(self.surfaces), tuple(self.crossings))
+        return RoadNetwork(tuple(self.lanes), tuple(self.junctions), tuple(self.surfaces), tuple(self.crossings),
+                           tuple(self.hatched))

@@ -115,6 +115,8 @@ class Surface:
     outline_m: Array
     junction: int | None
     """junction id, or None for a road"""
+    island_m: Array | None = None
+    """what is not paved in its middle (K, 2), counter-clockwise"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,6 +214,8 @@ class RoadNetwork:
     junctions: tuple[Junction, ...]
     surfaces: tuple[Surface, ...]
     crossings: tuple[Crossing, ...] = ()
+    hatched_m: tuple[Array, ...] = ()
+    """paved convex areas (K, 2), counter-clockwise, that nobody drives on (RMS sign 298)"""
 
     @cached_property
     def graph(self) -> networkx.DiGraph:
@@ -264,14 +268,14 @@ class RoadNetwork:
                               [lane.width_m / 2 for lane in self.lanes] + [-SHOULDER_M] * len(kerbs))
 
     @cached_property
-    def _junction_areas(self) -> tuple[tuple[float, float, float, Array], ...]:
-        """For each junction surface: a circle around it (x, y, radius) [m] and its outline (N, 2)."""
+    def _junction_areas(self) -> tuple[tuple[float, float, float, Array, Array], ...]:
+        """For each junction surface: a circle around it (x, y, radius) [m], its outline (N, 2), its island's (K, 2)."""
         areas = []
         for surface in self.surfaces:
             if surface.junction is not None:
                 x, y = surface.outline_m.mean(axis=0)
                 areas.append((float(x), float(y), float(np.hypot(*(surface.outline_m - (x, y)).T).max()),
-                              surface.outline_m))
+                              surface.outline_m, np.zeros((0, 2)) if surface.island_m is None else surface.island_m))
         return tuple(areas)
 
     def is_on_road(self, x_m: float, y_m: float, margin_m: float = SHOULDER_M) -> bool:
@@ -279,7 +283,7 @@ class RoadNetwork:
         if nearest_segment(self._segments, x_m, y_m, margin_m, (0.0, 0.0))[0] >= 0:
             return True
         return any(abs(x_m - x) < radius and abs(y_m - y) < radius and is_inside(outline, x_m, y_m)
-                   for x, y, radius, outline in self._junction_areas)
+                   and not is_inside(island, x_m, y_m) for x, y, radius, outline, island in self._junction_areas)
 
     def lane_at(self, x_m: float, y_m: float, yaw_rad: float) -> int | None:
         """Id of the nearest lane within SHOULDER_M of its edge whose direction is less than 90 degrees from `yaw_rad`.

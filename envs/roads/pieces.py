@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from envs.geometry import Array
+from envs.roads.network import SHOULDER_M
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,49 @@ class JunctionPiece:
     corner_radius_m: float  # of its kerbs
 
 
-def offset_line(line: Array, left_m: float) -> Array:
+@dataclass(frozen=True, eq=False)
+class RoundaboutPiece(JunctionPiece):
+    """A ring round an island, driven counter-clockwise. Its arms have a lane each way."""
+
+    centre: Socket
+    radius_m: float  # of the middle of the ring's lane
+    ring_width_m: float  # of that lane
+    lane_width_m: tuple[float | None, ...]  # of each arm
+    island_m: Array  # (K, 2) counter-clockwise
+    splitters_m: tuple[Array, ...]  # convex areas (3, 2) between each arm's two lanes that nobody drives on
+
+    def ring_point(self, angle_rad: float) -> Socket:
+        """The middle of the ring's lane at an angle from arm 0, heading in the direction of travel."""
+        angle = self.centre.heading_rad + angle_rad
+        outward = np.array([math.cos(angle), math.sin(angle)])
+        return Socket.at(self.centre.point_m + self.radius_m * outward, angle + math.pi / 2)
+
+    def ring(self, begin_rad: float, end_rad: float) -> Array:
+        """The middle of the ring's lane (N, 3) from one angle to a later one, both from arm 0."""
+        return curve(self.ring_point(begin_rad), 0.0, self.radius_m, end_rad - begin_rad).line
+
+    def entry(self, arm: int) -> Array:
+        """The middle (N, 3) of the lane that leads from an arm into the ring."""
+        start, width = self.sockets[arm], self.lane_width_m[arm]
+        assert start is not None and width is not None
+        left = np.array([-start.direction[1], start.direction[0]])
+        end = self.ring_point(arm * math.pi / 2 + ENTRY_RAD)
+        return to_point(Socket.at(start.point_m + width / 2 * left, start.heading_rad + math.pi), width / 2,
+                        end.x_m, end.y_m).line
+
+    def exit(self, arm: int) -> Array:
+        """The middle (N, 3) of the lane that leads from the ring into an arm: `entry` seen in a mirror."""
+        goal, width = self.sockets[arm], self.lane_width_m[arm]
+        assert goal is not None and width is not None
+        point = goal.point_m + width / 2 * np.array([goal.direction[1], -goal.direction[0]])
+        return to_point(self.ring_point(arm * math.pi / 2 - ENTRY_RAD), width / 2, float(point[0]),
+                        float(point[1])).line
+
+
+ENTRY_RAD = 0.52  # between an arm and the points where its lanes touch the ring
+
+
+def offset_line(line: Array, left_m: float | Array) -> Array:
     """Points (N, 2) beside a line (N, 3) of x, y, heading: exact, because the headings are."""
     points = line[:, :2].copy()
     points[:, 0] -= left_m * np.sin(line[:, 2])
@@ -168,6 +211,55 @@ def _junction(name: str, centre: Socket, halves_m: tuple[float | None, ...], cor
     return JunctionPiece(name, tuple(sockets), points[fresh], corner_radius_m)
 
 
+def roundabout(centre: Socket, halves_m: tuple[float | None, ...], radius_m: float,
+               ring_width_m: float) -> RoundaboutPiece:
+    """Three or four arms at right angles round a ring; None where one is missing. Each entry is one arc.
+
+    An arm reaches as far as an arc needs that leaves it along its lane and touches the ring ENTRY_RAD farther.
+    """
+    widths = tuple(half - SHOULDER_M if half is not None else None for half in halves_m)
+    turn = math.pi / 2 - ENTRY_RAD
+    sockets: list[Socket | None] = []
+    for k, width in enumerate(widths):
+        heading = centre.heading_rad + k * math.pi / 2
+        aside = radius_m * math.sin(ENTRY_RAD) - (width or 0.0) / 2
+        reach = radius_m * math.cos(ENTRY_RAD) + aside / math.tan(turn / 2)
+        sockets.append(Socket.at(centre.point_m + reach * np.array([math.cos(heading), math.sin(heading)]), heading)
+                       if width is not None else None)
+    edge_m, inner_m = ring_width_m / 2 + SHOULDER_M, radius_m - ring_width_m / 2 - SHOULDER_M
+    around = centre.heading_rad + np.linspace(0.0, 2 * math.pi, 49)[:-1]
+    island = centre.point_m + inner_m * np.stack([np.cos(around), np.sin(around)], axis=1)
+    piece = RoundaboutPiece("roundabout", tuple(sockets), island, edge_m, centre, radius_m, ring_width_m, widths,
+                            island, ())
+    present = [k for k, socket in enumerate(sockets) if socket is not None]
+    outline, splitters = [], []
+    for k, after in zip(present, [*present[1:], present[0] + 4], strict=True):
+        width = widths[k]
+        assert width is not None
+        into, out, aside = piece.entry(k), piece.exit(k), width / 2 + SHOULDER_M
+        on = piece.ring(k * math.pi / 2 + ENTRY_RAD, after * math.pi / 2 - ENTRY_RAD)
+        outline += [offset_line(out, np.linspace(-edge_m, -aside, len(out))),
+                    offset_line(into, np.linspace(-aside, -edge_m, len(into))),
+                    offset_line(on, -edge_m)[1:-1]]
+        splitters.append(_splitter(piece, k, into, width))
+    points = np.concatenate(outline)
+    fresh = np.hypot(*(points - np.roll(points, 1, axis=0)).T) > 1e-6
+    return replace(piece, outline_m=points[fresh], splitters_m=tuple(splitters))
+
+
+def _splitter(piece: RoundaboutPiece, arm: int, into: Array, width_m: float) -> Array:
+    """The triangle (3, 2) between an arm's lanes, from near its socket to the edge of the ring."""
+    socket, gap = piece.sockets[arm], 0.3
+    assert socket is not None
+    left = np.array([-socket.direction[1], socket.direction[0]])
+    away = (into[:, :2] - piece.centre.point_m) @ socket.direction
+    inside = np.flatnonzero(away > piece.radius_m + piece.ring_width_m / 2 + gap)[-1]
+    half = float((into[inside, :2] - socket.point_m) @ left) - width_m / 2 - gap
+    base = piece.centre.point_m + away[inside] * socket.direction
+    tip = socket.point_m + 0.3 * (base - socket.point_m)  # nearer to the arm the lanes leave no room
+    return np.array([tip, base + half * left, base - half * left])
+
+
 def join(start: Socket, goal: Socket, longest_tangent_m: float = math.inf) -> Array:
     """The line (N, 3) of a turn from `start` to `goal`, whose heading is the direction of travel there.
 
@@ -206,4 +298,5 @@ def cross(centre: Socket, halves_m: tuple[float, float, float, float], corner_ra
 
 PIECES: dict[str, Callable[..., Any]] = {
     "straight": straight, "curve": curve, "crossing": crossing, "tee": tee, "cross": cross,
+    "roundabout": roundabout,
 }

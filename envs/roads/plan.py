@@ -18,7 +18,7 @@ import numpy as np
 
 from envs.geometry import Array, stations, wrap_angle
 from envs.roads.network import SHOULDER_M
-from envs.roads.pieces import PIECES, JunctionPiece, RoadPiece, Socket, biarc, cross, curve, straight, tee
+from envs.roads.pieces import PIECES, JunctionPiece, RoadPiece, Socket, biarc, cross, curve, roundabout, straight, tee
 
 Node = tuple[int, int]
 Edge = tuple[Node, Node]
@@ -28,7 +28,7 @@ FEWEST_JUNCTIONS = 4
 MINIMUM_GAP_M = 6.0  # of grass between two roads that do not meet
 BEND_SHARE = 0.4  # of a block that the bend at its end may take
 SWAY_FROM_M = 130.0  # shorter blocks have no bend of their own, nor those that end in one
-JUNCTION_M = 30.0  # of a block that a junction at its end and the straight before it take
+JUNCTION_M = 45.0  # of a block that a junction at its end and the straight before it may take
 FEATURE_CLEARANCE_M = 30.0  # of a block left for bends to and from a feature
 _GRIDS = ((3, 3), (3, 3), (4, 3), (3, 4), (4, 2), (4, 3))
 _ARMS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # grid steps of the arms 0 to 3
@@ -44,11 +44,13 @@ _RANGES = {
     "bend_m": (24.0, 100.0),  # tangent length of the bend where two streets meet; the radius if at right angles
     "sway": (0.03, 0.09),  # sideways bulge of a block as a share of its length
     "corner_radius_m": (5.0, 8.0),
+    "ring_m": (12.5, 17.0),  # radius of a roundabout, to the middle of its lane
     "run_up_m": (6.0, 14.0),  # straight road before a junction
 }
 MAIN_AXIS_SHARE, SIDE_AXIS_SHARE = 0.55, 0.25  # of axes with several lanes each way: the longest of a town, the others
 THREE_LANES_SHARE = 0.25  # of those with three
 SHORTEST_WIDE_M = 170.0  # between two nodes: room to change lanes twice before the junction
+ROUNDABOUT_SHARE, RING_WIDTH_M = 0.3, 4.5  # of junctions of narrow roads; of the lane round it
 BUILT_UP_SHARE = 0.6  # of roads: where people cross and buses stop
 CROSSING_SETBACK_M = 7.5  # of a crossing's middle from the end of the road it is near
 CROSSING_WIDTH_M = 4.0  # along the road (R-FGUE 2001)
@@ -99,6 +101,7 @@ class Plan:
     profile: dict[Arm, Profile]  # of the road at a junction's arm
     feature: dict[Edge, tuple[str, tuple[float, ...]]]  # on the way between two nodes: a piece and its arguments
     crossing: frozenset[Arm]  # with a pedestrian crossing just outside the junction
+    ring_m: dict[Node, float]  # radius of the roundabouts
 
     def arms(self, node: Node) -> list[int]:
         return arms(self.graph, node)
@@ -268,8 +271,10 @@ def make_plan(rng: np.random.Generator) -> Plan:
             sway[b, a] = -sway[a, b]
     chains = _chains(graph)
     profiles = _profiles(rng, graph, position, chains)
+    rings = {node: float(draw(rng, "ring_m")) for node in graph if graph.degree[node] > 2
+             and rng.random() < ROUNDABOUT_SHARE and all(profiles[node, k].num_lanes == 1 for k in arms(graph, node))}
     return Plan(graph, position, heading, bend, sway, profiles,
-                *_features(rng, graph, position, bend, chains, profiles))
+                *_features(rng, graph, position, bend, chains, profiles), rings)
 
 
 def narrowed(plan: Plan) -> Plan:
@@ -283,8 +288,12 @@ def _direction(position_m: dict[Node, Array], a: Node, b: Node) -> float:
 
 
 def pave_junction(plan: Plan, node: Node, corner_radius_m: float) -> JunctionPiece:
-    """The node's tee or cross, its sockets indexed by grid arm."""
+    """The node's tee, cross or roundabout, its sockets indexed by grid arm."""
     present = plan.arms(node)
+    if node in plan.ring_m:
+        return roundabout(Socket.at(plan.position_m[node], plan.heading_rad[node]),
+                          tuple(plan.profile[node, k].half_m if k in present else None for k in range(4)),
+                          plan.ring_m[node], RING_WIDTH_M)
     if len(present) == 4:
         a, b, c, d = (plan.profile[node, k].half_m for k in range(4))
         return cross(Socket.at(plan.position_m[node], plan.heading_rad[node]), (a, b, c, d), corner_radius_m)
