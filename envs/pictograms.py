@@ -108,13 +108,13 @@ WALKING = Pose((0.02, 0.925), ((-0.06, 0.79), (0.10, 0.79), (0.085, 0.46), (-0.0
     ((-0.06, 0.77), (-0.15, 0.61), (-0.18, 0.45)), ((0.10, 0.77), (0.18, 0.62), (0.22, 0.47))))
 RUNNING = Pose((-0.07, 0.92), ((-0.09, 0.79), (0.06, 0.77), (0.10, 0.50), (-0.02, 0.48)), (
     ((0.01, 0.50), (-0.15, 0.36), (-0.17, 0.05)), ((0.07, 0.50), (0.16, 0.30), (0.38, 0.20)),
-    ((-0.08, 0.76), (-0.22, 0.63), (-0.34, 0.73)), ((0.05, 0.75), (0.20, 0.62), (0.33, 0.72))))
+    ((-0.08, 0.76), (-0.22, 0.63), (-0.34, 0.73)), ((0.05, 0.75), (0.17, 0.61), (0.25, 0.68))))
 
 
 def _figure(plate: Plate, x: float, foot: float, height: float, weight: float, pose: Pose) -> None:
     """A person on feet at (x, foot); `weight` is the thickness of limbs as a share of the height."""
     place, scale = np.array([x, foot]), np.array([height, -height])
-    plate.disc(BLACK, *(place + np.array(pose.head) * scale), 0.088 * height)
+    plate.disc(BLACK, x + pose.head[0] * height, foot - pose.head[1] * height, 0.088 * height)
     trunk = place + np.array(pose.trunk) * scale
     plate.fill(BLACK, trunk)
     plate.pen(BLACK, 0.05 * height, np.concatenate([trunk, trunk[:1]]))
@@ -137,7 +137,9 @@ def children(plate: Plate, is_new: bool) -> None:
     _figure(plate, 0.555, 0.805, 0.335, 0.085, RUNNING)
     plate.pen(BLACK, 0.024, [(0.478, 0.634), (0.452, 0.628)])  # hand in hand
     if is_new:
-        plate.fill(BLACK, [(0.392, 0.655), (0.425, 0.655), (0.445, 0.715), (0.375, 0.715)])  # a skirt
+        for x, foot, height in ((0.400, 0.805, 0.240), (0.555, 0.805, 0.335)):  # skirts
+            plate.fill(BLACK, np.array([x, foot]) + height * np.array([(-0.02, -0.64), (0.12, -0.64), (0.27, -0.33),
+                                                                       (-0.15, -0.33)]))
 
 
 def bicycle(plate: Plate, is_new: bool) -> None:

@@ -169,11 +169,12 @@ def outline_of(sign_index: int, look: int) -> tuple[Array, float]:
     return outline, sign.size_m * shrink
 
 
-def place_signs(network: RoadNetwork, rng: np.random.Generator) -> SignPosts:
-    """The signs of a town, drawn from `rng`: of each row of SIGNS its share of true places. Rows are in order of lanes.
+def place_signs(network: RoadNetwork, rng: np.random.Generator, table: tuple[Sign, ...] | None = None) -> SignPosts:
+    """The signs of a town, drawn from `rng`: of each row of `table` (default: SIGNS) its share of true places.
 
+    Rows are in order of lanes and stations.
     """
-    return sites.place(network, [(sign.stands, sign.share, sign.size_m) for sign in SIGNS], LOOKS, rng)
+    return sites.place(network, [(sign.stands, sign.share, sign.size_m) for sign in table or SIGNS], LOOKS, rng)
 
 
 SIGNS: tuple[Sign, ...] = (
@@ -207,12 +208,12 @@ SIGNS: tuple[Sign, ...] = (
            partial(sites.curve, False)),
     _warns("double_curve", 21, "double curve, the first to the left", pictograms.double_bend, sites.double_curve),
     _warns("bumps", 22, "uneven road", pictograms.bumps, sites.rough_road, 0.1),
-    _warns("slippery", 23, "slippery road", pictograms.skidding_car, sites.fast_curve, 0.3),
+    _warns("slippery", 23, "slippery road", pictograms.skidding_car, sites.wet_curve, 0.25),
     _warns("narrowing", 24, "road narrows on the right", pictograms.narrowing,
            partial(sites.before_piece, "narrowing")),
     _warns("roadworks", 25, "roadworks", pictograms.digging_man, partial(sites.before_piece, "roadworks")),
     _warns("lights", 26, "traffic lights ahead", pictograms.traffic_light, sites.before_lights),
-    _warns("pedestrians", 27, "pedestrian crossing", pictograms.pedestrian, sites.before_crossing),
+    _warns("pedestrians", 27, "pedestrian crossing", pictograms.pedestrian, sites.before_crossing, 0.5),
     _warns("children", 28, "children", pictograms.children, sites.homes, 0.35),
     _warns("bicycles", 29, "cyclists cross", pictograms.bicycle, sites.town_junction, 0.12),
     _warns("snow", 30, "snow or ice", pictograms.snowflake, sites.open_country, 0.2),

@@ -21,6 +21,8 @@ from envs.state import SignPosts
 
 KMH = 1 / 3.6
 BESIDE_ROAD_M = 0.75  # from the paved edge to the post
+BESIDE_LIGHT_M = 0.9  # farther out at a line with lights: a face must not hide the lamps behind it
+ASIDE_M, CLEAR_M = 0.5, 0.45  # steps outwards until a post stands this far off the paved edge, where a road widens
 CENTRE_HEIGHT_M = 2.2  # of a face above the ground, as in towns (VwV-StVO: lower edge at 2 m over footways)
 STACK_GAP_M = 0.04  # between two faces on a post
 LIMIT_STATION_M = 10.0  # of what begins with a lane, after its start
@@ -28,9 +30,9 @@ LINE_SETBACK_M = 0.25  # of a stop or yield sign before its line
 YAW_SPREAD_RAD = math.radians(5.0)  # signs never stand exactly square to the road
 APART_M = 9.0  # between two posts beside a lane: one must not hide the other
 STEP_M = 4.0  # by which a post moves on where there is no room
-CLEAR_M = 0.45  # of the paved edge, where a road widens
 NEAREST_WARNING_M, FARTHEST_WARNING_M = 30.0, 150.0
 COMFORTABLE_MPS2 = 2.0  # lateral acceleration: a curve that asks for more at the limit is dangerous
+WET_MPS2 = 4.0  # and more than this no wet asphalt is sure to hold (friction about 0.4)
 LEAST_TURN_RAD = math.radians(25.0)  # of a curve worth a sign
 JOINED_M = 12.0  # two arcs of one curve have less between them
 LEAFY_SHARE, LEAVES = 0.05, (0.25, 0.55)  # of signs; share of a face that leaves hide
@@ -214,7 +216,7 @@ def no_limit(streets: Streets) -> Iterator[Site]:
 
 
 def _has_solid_line(lane: Lane) -> bool:
-    return lane.opposite is not None and lane.left_neighbour is None and lane.left == Marking.SOLID
+    return lane.opposite is not None and lane.left_neighbour is None and lane.left != Marking.DASHED
 
 
 def solid_line(streets: Streets) -> Iterator[Site]:
@@ -232,11 +234,11 @@ def end_of_solid_line(streets: Streets) -> Iterator[Site]:
 
 
 def _is_fast(lane: Lane) -> bool:
-    return _kmh(lane) >= 100
+    return _kmh(lane) >= (70 if lane.left_neighbour is not None else 100)
 
 
 def fast_road(streets: Streets) -> Iterator[Site]:
-    """Roads of 100 km/h and more."""
+    """Roads of 100 km/h and more, or with several lanes and 70."""
     for lane in streets.outer:
         if _is_fast(lane):
             yield from _at_start(lane)
@@ -300,37 +302,40 @@ def only_turns(turns: tuple[Command, ...], streets: Streets) -> Iterator[Site]:
             yield Site(lane.id, lane.length_m - 16.0, lane.length_m - 34.0, lane.length_m - 12.0)
 
 
-def _is_single(curves: Sequence[Curve], number: int) -> bool:
-    """Whether a curve is not the first or second of a double curve that has a sign of its own (first to the left)."""
-    return not any(number in (k, k + 1) for k in range(len(curves) - 1) if _is_double(curves[k], curves[k + 1]))
-
-
-def _is_double(first: Curve, second: Curve) -> bool:
-    return first.turn_rad > 0 > second.turn_rad and second.start_m - first.end_m < DOUBLE_M
+def _first_curves(curves: Sequence[Curve]) -> Iterator[tuple[Curve, bool]]:
+    """The curves worth a sign, and whether one to the other side follows at once, which then has none of its own."""
+    k = 0
+    while k < len(curves):
+        follows = curves[k + 1] if k + 1 < len(curves) else None
+        is_double = (follows is not None and curves[k].turn_rad * follows.turn_rad < 0
+                     and follows.start_m - curves[k].end_m < DOUBLE_M)
+        yield curves[k], is_double
+        k += 1 + is_double
 
 
 def curve(is_left: bool, streets: Streets) -> Iterator[Site]:
-    """Before each dangerous curve to that side, double curves left out."""
+    """Before each dangerous curve to that side, also before a double curve that no sign of GTSRB shows."""
     for number, curves in streets.curves.items():
-        for k, here in enumerate(curves):
-            if (here.turn_rad > 0) == is_left and _is_single(curves, k):
+        for here, is_double in _first_curves(curves):
+            if (here.turn_rad > 0) == is_left and not (is_left and is_double):
                 yield from _ahead(streets.lanes[number], here.start_m)
 
 
 def double_curve(streets: Streets) -> Iterator[Site]:
     """Before a curve to the left that is followed by one to the right."""
     for number, curves in streets.curves.items():
-        for first, second in itertools.pairwise(curves):
-            if _is_double(first, second):
-                yield from _ahead(streets.lanes[number], first.start_m)
+        for here, is_double in _first_curves(curves):
+            if is_double and here.turn_rad > 0:
+                yield from _ahead(streets.lanes[number], here.start_m)
 
 
-def fast_curve(streets: Streets) -> Iterator[Site]:
-    """Before curves of roads where one drives 70 km/h or more: the wet grips less than the curve asks."""
+def wet_curve(streets: Streets) -> Iterator[Site]:
+    """Before curves that ask at the limit for more than a wet road holds."""
     for number, curves in streets.curves.items():
         lane = streets.lanes[number]
-        if curves and _kmh(lane) >= 70:
-            yield from _ahead(lane, curves[0].start_m)
+        for here in curves:
+            if lane.speed_limit_mps ** 2 / here.radius_m > WET_MPS2:
+                yield from _ahead(lane, here.start_m)
 
 
 def hidden_line(streets: Streets) -> Iterator[Site]:
@@ -426,15 +431,22 @@ def _stand(streets: Streets, chosen: list[tuple[int, Site]]) -> list[_Post]:
     return [post for lane in sorted(posts) for post in sorted(posts[lane], key=lambda post: post.station_m)]
 
 
-def _foot(lane: Lane, post: _Post) -> tuple[Array, float]:
-    """Where a post would stand to the right of its lane, and the lane's heading there."""
+def _foot(network: RoadNetwork, post: _Post) -> tuple[Array, float]:
+    """Where a post stands to the right of its lane, and the lane's heading there."""
+    lane = network.lanes[post.lane]
     k = min(max(int(lane.station_m.searchsorted(post.station_m)), 1), len(lane.station_m) - 1)
     share = (post.station_m - lane.station_m[k - 1]) / (lane.station_m[k] - lane.station_m[k - 1])
     before, after = lane.heading_rad[k - 1:k + 1]
     heading = float(before + share * wrap_angle(after - before))
     on_lane = lane.centre_m[k - 1] + share * (lane.centre_m[k] - lane.centre_m[k - 1])
     right = np.array([math.sin(heading), -math.cos(heading)])
-    return on_lane + (lane.width_m / 2 + SHOULDER_M + BESIDE_ROAD_M) * right, heading
+    aside = lane.width_m / 2 + SHOULDER_M + BESIDE_ROAD_M
+    if lane.signal is not None and lane.length_m - post.station_m < 2 * LINE_SETBACK_M:
+        aside += BESIDE_LIGHT_M
+    foot = on_lane + aside * right
+    while network.distance_to_road(foot[None], 2 * CLEAR_M)[0] < CLEAR_M:
+        foot = foot + ASIDE_M * right
+    return foot, heading
 
 
 def place(network: RoadNetwork, rows: Sequence[tuple[Rule, float, float]], num_looks: int,
@@ -448,7 +460,7 @@ def place(network: RoadNetwork, rows: Sequence[tuple[Rule, float, float]], num_l
               if share >= 1.0 or rng.random() < share]
     table: list[tuple[int, float, float, float, float, int, float]] = []
     for post in _stand(streets, chosen):
-        (x, y), heading = _foot(network.lanes[post.lane], post)
+        (x, y), heading = _foot(network, post)
         yaw = wrap_angle(heading + (0.0 if post.is_reversed else math.pi) + rng.uniform(-YAW_SPREAD_RAD,
                                                                                        YAW_SPREAD_RAD))
         height, below = CENTRE_HEIGHT_M + rng.uniform(-0.1, 0.2), 0.0

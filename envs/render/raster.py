@@ -121,7 +121,8 @@ def _ground(static: StaticScene, light: Light) -> _Ground:
 
 @kept
 def _faces(static: StaticScene) -> _Faces:
-    texels, offset, start = [np.zeros((0, 3), np.uint8)], [], 0
+    texels: list[Array] = [np.zeros((0, 3), np.uint8)]
+    offset, start = [], 0
     for picture in static.textures:
         row = []
         for size in MIP_SIZES:

@@ -6,7 +6,6 @@ The ego car is not drawn: the camera sits on it.
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass, field
 
@@ -18,7 +17,7 @@ from envs.render.boxes import GLASS, INSTANCE_PROP, INSTANCE_SIGN, Boxes, Part, 
 from envs.render.paving import Patch, SemanticClass, patches
 from envs.render.signals import head_boxes, lamps
 from envs.render.vehicles import is_blink_on, road_users
-from envs.signs import SIGNS, face, look_of, outline_of
+from envs.signs import face, look_of, outline_of
 from envs.state import PropKind, SignPosts, Town, WorldState
 
 
@@ -79,7 +78,7 @@ TREE: tuple[Part, ...] = (
 PROP_PARTS = {PropKind.BUILDING: (HOUSE, SemanticClass.BUILDING), PropKind.TREE: (TREE, SemanticClass.VEGETATION)}
 
 
-BACK_M, POLE_M, POLE_BEHIND_M, POLE_SHORT_M = 0.026, 0.07, 0.04, 0.12  # of a sign's back behind its face; of its pole
+BACK_M, POLE_M, POLE_BEHIND_M, POLE_SHORT_M = 0.026, 0.07, 0.04, 0.12  # a sign's back behind its face; its pole
 BACK_GREY, POLE_GREY = np.full((8, 8, 3), 141, np.uint8), np.array([128, 130, 132])
 # Leaves before a sign: right of the hidden part's left edge and up from the middle, in shares of the part's width and
 # of the sign; ahead of it [m]; size in shares of the part's width; turn [rad]; how bright.
@@ -101,7 +100,8 @@ def _posts(posts: SignPosts) -> Boxes:
     cos, sin, none = np.cos(posts.pose[:, 2]), np.sin(posts.pose[:, 2]), np.zeros(len(posts.sign))
     ahead, right = np.column_stack([cos, sin, none]), np.column_stack([-sin, cos, none])  # right: as its driver sees
     face = np.column_stack([posts.pose[:, :2], posts.centre_height_m])
-    above = np.array([(0.5 - SIGNS[row].outline[:, 1].min()) * SIGNS[row].size_m for row in posts.sign])
+    above = np.array([size_m * (0.5 - outline[:, 1].min()) for outline, size_m in (
+        outline_of(int(row), 0) for row in posts.sign)])
     top = posts.centre_height_m + above - POLE_SHORT_M
     pole = _plain(np.column_stack([(face - POLE_BEHIND_M * ahead)[:, :2], top / 2]),
                   np.column_stack([np.full((len(top), 2), POLE_M), top]), posts.pose[:, 2], POLE_GREY,
@@ -112,7 +112,7 @@ def _posts(posts: SignPosts) -> Boxes:
 def _leaves(posts: SignPosts, face: Array, ahead: Array, right: Array) -> Boxes:
     """Clumps before the right-hand part of the signs that leaves hide."""
     rows = np.flatnonzero(posts.leaves > 0)
-    size = np.array([SIGNS[row].size_m for row in posts.sign[rows]])
+    size = np.array([outline_of(int(row), 0)[1] for row in posts.sign[rows]])
     part = (posts.leaves[rows] * size)[:, None]
     across = size[:, None] / 2 - part + _LEAVES[:, 0] * part
     centre = (face[rows, None] + across[..., None] * right[rows, None] + _LEAVES[:, 2, None] * ahead[rows, None]
@@ -122,27 +122,22 @@ def _leaves(posts: SignPosts, face: Array, ahead: Array, right: Array) -> Boxes:
                   np.tile(_LEAVES[:, 5, None] * _LEAF_GREEN, (len(rows), 1)), SemanticClass.VEGETATION)
 
 
-@functools.cache
-def _shape(row: int) -> int:
-    """The first row of SIGNS with the same outline."""
-    return next(k for k, sign in enumerate(SIGNS) if sign.outline is SIGNS[row].outline)
-
-
 def _faces(posts: SignPosts) -> tuple[Faces, tuple[Array, ...], tuple[Array, ...]]:
     """The signs' faces, then their grey backs; the textures and the outlines of both."""
     pairs = list(zip(posts.sign.tolist(), posts.look.tolist(), strict=True))
-    shapes = [_shape(row) for row, _ in pairs]
-    looks, backs = sorted(set(pairs)), sorted(set(shapes))
-    size = np.array([[outline_of(*pair)[1] for pair in pairs], [SIGNS[row].size_m for row, _ in pairs]]).reshape(-1)
-    yaw, count = posts.pose[:, 2], len(pairs)
+    looks, shapes = sorted(set(pairs)), [outline_of(row, 0)[0] for row, _ in pairs]
+    backs = {outline.tobytes(): mirrored(outline) for outline in shapes}
+    number_of = {shape: len(looks) + k for k, shape in enumerate(backs)}
+    size = np.array([[outline_of(*pair)[1] for pair in pairs], [outline_of(row, 0)[1] for row, _ in pairs]]).reshape(-1)
+    yaw, count, kinds = posts.pose[:, 2], len(pairs), np.array([SemanticClass.SIGN, SemanticClass.POLE], np.uint8)
     centre = np.column_stack([posts.pose[:, :2], posts.centre_height_m])
     behind = centre - BACK_M * np.column_stack([np.cos(yaw), np.sin(yaw), np.zeros(count)])
-    texture = [looks.index(pair) for pair in pairs] + [len(looks) + backs.index(row) for row in shapes]
+    texture = [looks.index(pair) for pair in pairs] + [number_of[outline.tobytes()] for outline in shapes]
     faces = Faces(np.concatenate([centre, behind]), np.column_stack([size, size]), np.concatenate([yaw, yaw + math.pi]),
-                  np.array(texture, int), np.repeat(np.array([SemanticClass.SIGN, SemanticClass.POLE], np.uint8), count),
+                  np.array(texture, int), np.repeat(kinds, count),
                   np.concatenate([INSTANCE_SIGN + np.arange(count), np.zeros(count)]).astype(np.uint16))
     return (faces, (*(face(row, wear=look_of(row, look)) for row, look in looks), *(BACK_GREY for _ in backs)),
-            (*(outline_of(*pair)[0] for pair in looks), *(mirrored(SIGNS[row].outline) for row in backs)))
+            (*(outline_of(*pair)[0] for pair in looks), *backs.values()))
 
 
 @kept
