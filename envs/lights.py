@@ -24,7 +24,7 @@ import numpy as np
 
 from envs.geometry import Array, wrap_angle
 from envs.roads.conflicts import Conflicts
-from envs.roads.network import SHOULDER_M, Command, Junction, Lane, RoadNetwork
+from envs.roads.network import SHOULDER_M, Command, Control, Junction, Lane, RoadNetwork
 from envs.state import Phase, SignalHeads, SignalPlan
 
 KMH = 1 / 3.6
@@ -35,7 +35,7 @@ CROSSING_S = {Command.STRAIGHT: 3.0, Command.LEFT: 2.0, Command.RIGHT: 2.0}  # o
 CLEARING_MPS = {Command.STRAIGHT: 10.0, Command.LEFT: 7.0, Command.RIGHT: 7.0}
 CLEARING_LENGTH_M = 6.0  # of the last vehicle
 ENTERING_MPS = 40 * KMH  # of the first, which arrives as its light turns green
-GREEN_S = (8, 25)
+GREEN_S, MAIN_GREEN_S = (8, 14), (14, 25)  # of side roads, and of stages in which somebody has priority by the signs
 CYCLE_MOST_S = 118.0  # so that whoever arrives at yellow sees green again within 120 s
 SIGNAL_SHARE = 0.55  # of the junctions that may have lights
 FEWEST_ARMS, LEAST_LIMIT_MPS = 3, 50 * KMH - 0.1
@@ -196,9 +196,12 @@ def _program(network: RoadNetwork, junction: Junction, rng: np.random.Generator)
     stages = tuple(tuple(by_colour[k]) for k in order.tolist())
     change = tuple(_change_s(conflicts, stage, after)
                    for stage, after in zip(stages, stages[1:] + stages[:1], strict=True))
-    most = min(GREEN_S[1], int((CYCLE_MOST_S - sum(change)) / len(stages) - RED_YELLOW_S))
-    green = tuple(float(rng.integers(GREEN_S[0], max(most, GREEN_S[0]) + 1)) for _ in stages)
-    return _Program(stages, green, change)
+    ranges = [MAIN_GREEN_S if any(lane.control == Control.NONE for group in stage for lane in group.lanes) else GREEN_S
+              for stage in stages]
+    green = np.array([float(rng.integers(low, high + 1)) for low, high in ranges])
+    spare = CYCLE_MOST_S - sum(change) - RED_YELLOW_S * len(stages)
+    green = np.maximum(np.floor(green * min(1.0, spare / green.sum())), GREEN_S[0])
+    return _Program(stages, tuple(green.tolist()), change)
 
 
 def _change_s(conflicts: Conflicts, stage: tuple[_Group, ...], after: tuple[_Group, ...]) -> float:

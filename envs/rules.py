@@ -17,9 +17,11 @@ its outline.
   red run        front bumper passes the stop line of a light that shows red or red and yellow, in the instants before
                  and after (CARLA RunningRedLightTest; StVO section 37: wait before the junction)
   at goal        within 5 m of the route's end, on the road (MetaDrive's arrive_dest)
-  blocked        slower than 0.1 m/s for `Patience.blocked_s` (leaderboard: 180 s)
+  blocked        slower than 0.1 m/s for `Patience.blocked_s` (leaderboard: 180 s), but for the time in which a light
+                 within 60 m ahead was red: whoever waits there, or in the queue, does right
   deviated       more than 30 m from the route (leaderboard)
-  timeout        `Patience.timeout_s` (leaderboard: 300 s) plus the distance driven at 10 % of the limit
+  timeout        `Patience.timeout_s` (leaderboard: 300 s) plus the distance driven at 10 % of the limit, plus the
+                 time spent waiting for red lights
   no yielding    front bumper enters a junction lane while somebody who has the right of way (conflicts.py, lights
                  that are lit aside) would, at his speed, be in the shared area before the ego, pulling away, has
                  left it: he is endangered or hindered (StVO section 8 (2)); the leaderboard knows only the collision
@@ -58,6 +60,7 @@ TTC_HORIZON_S = 0.9
 SPEEDING_MPS = 2.23  # nuPlan's and CaRL's tolerance, 5 mph
 FRONT_M = 0.5  # what first touches this part of the car was hit by its front
 SURROUNDING_M = 100.0  # vehicles nearer than this are the surrounding traffic
+QUEUE_M = 60.0  # before a red light: who stands there is taken to wait for it
 RED = (Phase.RED, Phase.RED_YELLOW)
 COLLISIONS = ("pedestrian", "vehicle", "static")  # gravest first
 
@@ -174,10 +177,11 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
     at_goal = bool(is_beside and not off_road and route_m >= route.length_m - GOAL_M)
     reached = _completion(memory.start_m, route_m, route.length_m, at_goal) if is_beside else 0.0
     completion = max(memory.completion, reached)
+    is_standing, waits_s = abs(ego.speed_mps) < STANDSTILL_MPS, dt if _is_red_ahead(memory, state, route_m) else 0.0
     memory = replace(
         memory, previous=state, route_m=route_m, driven_m=memory.driven_m + distance,
-        standing_s=memory.standing_s + dt if abs(ego.speed_mps) < STANDSTILL_MPS else 0.0,
-        budget_s=memory.budget_s + distance / (SLOWEST_SHARE * limit))
+        standing_s=memory.standing_s + dt - waits_s if is_standing else 0.0,
+        budget_s=memory.budget_s + distance / (SLOWEST_SHARE * limit) + (waits_s if is_standing else 0.0))
     gain, memory = completion - memory.completion, replace(memory, completion=completion)
     memory, collision, at_fault = _collisions(memory, state, off_lane)
     memory = replace(memory, pace=_pace(memory.pace, state, completion, at_goal))
@@ -321,6 +325,12 @@ def _red_lights(memory: Memory, before: WorldState, state: WorldState, route_m: 
             _phase_at(instant, signals[index][0]) in RED for instant in (before, state))
         index += 1
     return replace(memory, next_signal=index), bool(is_run)
+
+
+def _is_red_ahead(memory: Memory, state: WorldState, route_m: float) -> bool:
+    """Whether the next light on the route is near and red."""
+    ahead = state.route.signals[memory.next_signal:memory.next_signal + 1]
+    return any(line_m - route_m < QUEUE_M and _phase_at(state, line_m) in RED for line_m, _ in ahead)
 
 
 def _phase_at(state: WorldState, line_m: float) -> Phase:

@@ -256,15 +256,17 @@ def test_minimum_speed_compares_with_the_traffic_that_drives():
 
 
 def _drive_to_light(shown: Callable[[int], Phase], control: Control = Control.NONE, stand_steps: int = 0,
-                    y_m: float = LANE_Y_M) -> list[Facts]:
+                    y_m: float = LANE_Y_M, patience: Patience | None = None) -> list[Facts]:
     """Towards the line at 150 m at 10 m/s from 20 m before it, standing 1 m before it for a while; on for 12 m."""
     place = town(control)
     lanes = tuple(replace(lane, signal=1) if lane.id == 0 else lane for lane in place.network.lanes)
     place = replace(place, network=replace(place.network, lanes=lanes))
     stand = 149.0 - EGO_SHAPE.front_m
     xs = [*np.arange(stand - 19.0, stand), *([stand] * stand_steps), *np.arange(stand, stand + 12.0)]
-    return judge([replace(state(x, y_m, step=i, place=place), signals=np.array([int(Phase.GREEN), int(shown(i))]))
-                  for i, x in enumerate(xs)])
+    speeds = [0.0 if 19 <= i < 19 + stand_steps else 10.0 for i in range(len(xs))]
+    signals = [np.array([int(Phase.GREEN), int(shown(i))]) for i in range(len(xs))]
+    return judge([replace(state(x, y_m, step=i, place=place, speed_mps=speeds[i]), signals=signals[i])
+                  for i, x in enumerate(xs)], patience)
 
 
 @pytest.mark.parametrize(("shown", "is_run"), [
@@ -285,6 +287,14 @@ def test_red_run_is_told_when_the_bumper_passes_and_only_then():
 def test_waiting_for_green_is_no_offence():
     facts = _drive_to_light(lambda i: Phase.GREEN if i >= 60 else Phase.RED, stand_steps=45)
     assert not any(fact.has_run_red for fact in facts) and facts[-1].route_m > 150
+
+
+@pytest.mark.parametrize(("shown", "is_blocked"), [(Phase.RED, False), (Phase.GREEN, True), (Phase.OFF, True)])
+def test_who_waits_for_a_red_light_is_not_blocked(shown, is_blocked):
+    """25 s before the line, with the patience of training (20 s); the time-out of 8 s is put off as long."""
+    facts = _drive_to_light(lambda _: shown, stand_steps=250, patience=Patience(blocked_s=20.0, timeout_s=8.0))
+    assert any(fact.is_blocked for fact in facts) == is_blocked
+    assert any(fact.is_timeout for fact in facts) == is_blocked
 
 
 def test_beside_the_road_no_light_binds():
