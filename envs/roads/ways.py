@@ -23,7 +23,7 @@ from envs.state import ActorKind, Actors, Town
 KERB_M = 0.5  # from the paved edge to where a person waits
 FREE_SPACING_M = 15.0  # between two places where one may cross anywhere
 FREE_MARGIN_M = 22.0  # of such a place from a road's ends and from crossings
-FREE_WIDEST_M = 9.0  # road that is crossed anywhere
+FREE_WIDEST_M = 9.0  # road that is crossed where nothing is marked
 FREE_LIMIT_MPS = 51 / 3.6
 SIGHT_S = 12.0  # at the speed limit: how far people look along the lanes
 SIGHT_LEAST_M = 60.0
@@ -198,7 +198,8 @@ def _hidden(network: RoadNetwork, lane: Lane, standing: Actors) -> list[_Candida
     ways = [way_at(network, lane, station + half + HIDDEN_BEHIND_M, outside)
             for (station, half, outside), (after, after_half, _) in itertools.pairwise(sorted(cars))
             if HIDDEN_GAP_M[0] < after - after_half - station - half < HIDDEN_GAP_M[1]]
-    return [replace(way, kind=WayKind.HIDDEN) for way in ways if way is not None]
+    return [replace(way, kind=WayKind.HIDDEN) for way in ways if way is not None
+            and math.dist(*way.end_m) < FREE_WIDEST_M + KERB_M + HIDDEN_OUTSIDE_M[1]]
 
 
 def _with_feet(found: list[_Candidate], pavements: Pavements) -> tuple[list[_Candidate], Array]:
