@@ -51,7 +51,9 @@ from envs.state import Phase
 TAKES = np.array([0.8, 0.6, 0.25, 0.0])  # chance that a party takes a way it meets, by WayKind; free ones when due
 MARGIN_S = np.array([0.0, 2.0, 4.0, 1.5])  # of a gap over the time to cross, by WayKind
 HESITATION_S = (0.5, 2.5)
-PATIENCE_S = 45.0  # at a kerb
+PATIENCE_S = 45.0  # at a kerb,
+LIGHT_PATIENCE_S = 120.0  # where a light will change
+BARRED_S = 3.0  # before a vehicle on the pavement
 LONGEST_S = 12.0  # planned for a crossing: over wide roads people walk faster
 LAST_HOLD_S = 13.0  # on the road: after that they stop only for what is in their way
 HURRY_RATIO = 1.7
@@ -88,7 +90,7 @@ def advance(parties: Any, people: Any, ground: Ground, sight: Sight, luck: Array
         leader = people[party.first]
         if party.state == WALK:
             x, y = goal(party, leader, ground)
-            if np.hypot(x - leader.x_m, y - leader.y_m) < 1.0:
+            if np.hypot(x - leader.x_m, y - leader.y_m) < 1.0 and not _is_barred(party, leader, sight, dt_s):
                 _make_room(party, people, ground.pavements)
                 _walk(party, ground, luck, party.pace_mps * dt_s)
         elif party.state == APPROACH:
@@ -110,6 +112,21 @@ def advance(parties: Any, people: Any, ground: Ground, sight: Sight, luck: Array
         if party.state in (WAIT, HIDE) and np.hypot(people[i].vx_mps, people[i].vy_mps) < 0.2:
             x, y = direction(party, ground.ways)
             people[i].yaw_rad = np.arctan2(y, x)
+
+
+@inlined
+def _is_barred(party: Any, leader: Any, sight: Sight, dt_s: float) -> bool:
+    """Whether a vehicle is in the way on the pavement; after a while the party turns round."""
+    x, y = leader.x_m + 0.6 * np.cos(leader.yaw_rad), leader.y_m + 0.6 * np.sin(leader.yaw_rad)
+    if is_occupied(x, y, sight.cars, 0.4 + breadth(party)) < 0:
+        party.waited_s = 0.0
+        return False
+    party.waited_s += dt_s
+    if party.waited_s > BARRED_S:
+        party.heading = -party.heading
+        leader.yaw_rad = np.arctan2(-np.sin(leader.yaw_rad), -np.cos(leader.yaw_rad))
+        party.waited_s = 0.0
+    return True
 
 
 @compiled
@@ -166,7 +183,8 @@ def _wait(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) ->
     """Stand at the kerb and look; step out when the gap is long enough, walk on when patience ends."""
     party.timer_s -= dt_s
     party.waited_s += dt_s
-    if party.waited_s > PATIENCE_S:
+    is_lit = 0 <= ground.ways.group[party.way, 0] < len(sight.signals)
+    if party.waited_s > (LIGHT_PATIENCE_S if is_lit else PATIENCE_S):
         _leave(party, ground, luck, party.end)
     elif party.timer_s <= 0.0 and _may_cross(party, ground, sight):
         party.state, party.road_s = CROSS, 0.0

@@ -334,3 +334,21 @@ def test_people_who_meet_on_one_line_make_room() -> None:
         advance(parties, people, place, sight, np.full((2, 64), LUCK_NEVER), 0.1)
         nearest = min(nearest, float(np.hypot(*(np.diff(people["x_m"])[0], np.diff(people["y_m"])[0]))))
     assert 0.5 < nearest < 1.5
+
+
+def test_nobody_walks_into_a_car_on_the_pavement() -> None:
+    """A car has come to stand across the lines at x = 130 m: people stop before it, then turn round."""
+    place = GROUNDS[WayKind.ZEBRA]
+    parties, people = np.zeros(1, PARTY), np.zeros(1, PERSON)
+    kerb = place.pavements.kerb_m
+    party = parties[0]
+    party["size"], party["heading"], party["line"], party["pace_mps"], party["due_m"] = 1, 1, 1, 1.4, 999.0
+    party["place"] = np.argmin(np.hypot(kerb[:, 0] - 120.0, kerb[:, 1] + 4.0))
+    settle(parties, people, place)
+    sight = Sight(seen(FAR, actors((130.0, -5.5, 1.6, 0.0))), DARK, np.zeros(0))
+    where = []
+    for _ in range(200):
+        advance(parties, people, place, sight, LUCK, 0.1)
+        where.append(float(people["x_m"][0]))
+    assert 127.8 < max(where) < 128.9, "the car's side is at 129.1 m"
+    assert where[-1] < 118.0 and np.abs(np.diff(where)).max() < 0.25
