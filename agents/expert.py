@@ -51,9 +51,9 @@ class ExpertStyle:
     """in an emergency"""
     jerk_mps3: float = 5.0
     """largest change of the wished acceleration from the measured one"""
-    lookahead_s: float = 0.55
+    lookahead_s: float = 0.75
     """pure pursuit aims this far ahead in time"""
-    lookahead_m: tuple[float, float] = (3.5, 14.0)
+    lookahead_m: tuple[float, float] = (4.0, 14.0)
     """shortest and longest aim"""
     stop_before_m: float = 1.5
     """bumper to line when standing"""
@@ -73,20 +73,28 @@ STOP_ZONE_M = 4.0  # a halt serves a line when the bumper is this close to it
 SETTING_OFF_MPS = 1.5  # slower than this the wished acceleration may rise to SETTING_OFF_MPS2 at once: a driver who
 SETTING_OFF_MPS2 = 1.0  # learns from the answers at standstill learns to leave it
 REACTION_S, SIGHT_BRAKING_MPS2 = 1.0, 5.0  # to halt within what can be seen, on a dry road
+TURN_IN_M, STEER_SHARE = 5.0, 0.8  # way over which a driver turns the wheel; share of the steering's rate he uses
+AIM_BACK = 4.0  # aim this many times the distance from the line ahead
 SPEED_GAIN_PER_S = 1.6  # wished acceleration for each m/s of missing speed
 
 
-def curvature(route: Route) -> Array:
-    """Signed curvature (N,) [1/m] of a route, left positive, averaged over 3 m."""
+def curvature(route: Route, over_m: float = 3.0) -> Array:
+    """Signed curvature (N,) [1/m] of a route, left positive, averaged over `over_m`."""
     raw = np.gradient(route.heading_rad, ROUTE_SPACING_M)
-    width = int(3.0 / ROUTE_SPACING_M) | 1
+    width = int(over_m / ROUTE_SPACING_M) | 1
     padded = np.pad(raw, width // 2, mode="edge")
     return np.convolve(padded, np.ones(width) / width, mode="valid")
 
 
 def speed_ceiling(route: Route, style: ExpertStyle) -> Array:
-    """Highest speed (N,) [m/s] at each route point that limits and bends ahead allow with comfortable braking."""
+    """Highest speed (N,) [m/s] at each route point that limits and bends ahead allow with comfortable braking.
+
+    A bend allows what lateral acceleration does, and what lets the wheels turn in time where it changes.
+    """
     bend = np.sqrt(style.lateral_accel_mps2 / np.maximum(np.abs(curvature(route)), 1e-3))
+    wheels = np.arctan(CAR.wheelbase_m * curvature(route, TURN_IN_M))
+    per_m = np.maximum(np.abs(np.gradient(wheels, ROUTE_SPACING_M)), 1e-4)
+    bend = np.minimum(bend, STEER_SHARE * CAR.steer_rate_radps / per_m)
     ceiling = np.minimum(bend, style.limit_share * route.speed_limit_mps)
     for i in range(len(ceiling) - 2, -1, -1):
         ceiling[i] = min(ceiling[i], np.sqrt(ceiling[i + 1] ** 2 + 2 * style.braking_mps2 * ROUTE_SPACING_M))
@@ -114,7 +122,9 @@ def aim(route: Route, station_m: float, distance_m: float) -> Array:
 def pursue(state: WorldState, station_m: float, style: ExpertStyle) -> float:
     """Front wheel angle [rad], left positive, of the arc through the aim point."""
     ego = state.ego
-    distance = float(np.clip(style.lookahead_s * ego.speed_mps, *style.lookahead_m))
+    _, lateral = state.route.locate(ego.x_m, ego.y_m, station_m)
+    wished = max(style.lookahead_s * ego.speed_mps, AIM_BACK * abs(lateral))  # far off the line: back at a flat angle
+    distance = float(np.clip(wished, *style.lookahead_m))
     dx, dy = aim(state.route, station_m, distance) - (ego.x_m, ego.y_m)
     alpha = float(wrap_angle(np.arctan2(dy, dx) - ego.yaw_rad))
     reach = max(float(np.hypot(dx, dy)), 1.0)
