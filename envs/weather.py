@@ -7,7 +7,6 @@ is `render/`'s business, how it drives `vehicle.py`'s: nothing here draws a pict
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,8 +70,8 @@ class Weather:
 
     @property
     def is_dark(self) -> bool:
-        """Whether street lamps, headlights or lit windows matter to the picture."""
-        return self.darkness > 0.0 or self.headlights > 0.0
+        """Whether one drives with low beams on (StVO section 17)."""
+        return self.headlights > 0.0
 
 
 def film_mm(rain_mmph: float) -> float:
@@ -114,11 +113,11 @@ WEATHERS: dict[str, dict[str, Range]] = {
     "overcast": {**_LENS, "cloud_cover": (0.8, 1.0), "darkness": (0.0, 0.2), "visibility_m": (1_500.0, 20_000.0),
                  "wetness": (0.0, 0.3)},
     "dusk": {**_LENS, "sun_elevation_max_rad": (math.radians(-4.0), math.radians(2.0)), "cloud_cover": (0.1, 0.6),
-             "darkness": (0.4, 0.65), "visibility_m": (1_500.0, 20_000.0), "street_lamps": (0.2, 0.4),
+             "darkness": (0.4, 0.65), "visibility_m": (1_500.0, 20_000.0), "street_lamps": (0.1, 0.25),
              "headlights": (0.7, 1.1), "lit_windows": (0.2, 0.5), "glare": (0.1, 0.3), "noise": (0.005, 0.02)},
     "night": {**_LENS, "sun_elevation_max_rad": (math.radians(-18.0), math.radians(-12.0)), "cloud_cover": (0.0, 0.8),
-              "darkness": (0.93, 0.97), "visibility_m": (800.0, 10_000.0), "street_lamps": (0.3, 0.55),
-              "headlights": (0.8, 1.3), "lit_windows": (0.15, 0.45), "glare": (0.15, 0.4), "noise": (0.01, 0.035),
+              "darkness": (0.93, 0.97), "visibility_m": (800.0, 10_000.0), "street_lamps": (0.6, 1.0),
+              "headlights": (0.6, 1.0), "lit_windows": (0.15, 0.45), "glare": (0.15, 0.4), "noise": (0.01, 0.035),
               "wetness": (0.0, 0.5)},
     "rain": {**_LENS, "cloud_cover": (0.9, 1.0), "darkness": (0.25, 0.5), "visibility_m": (250.0, 1_200.0),
              "rain_mmph": (2.0, 30.0), "wetness": (0.7, 1.0), "headlights": (0.7, 1.1), "lit_windows": (0.0, 0.2),
@@ -156,6 +155,3 @@ def _within(value: Range, share: float, is_logarithmic: bool) -> float:
         return value
     low, high = value
     return low * (high / low)**share if is_logarithmic else low + share * (high - low)
-
-
-assert list(FIELDS) == [field.name for field in dataclasses.fields(Weather)]

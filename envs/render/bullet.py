@@ -21,7 +21,8 @@ from envs.geometry import Array
 from envs.render.backdrop import Backdrop
 from envs.render.boxes import Boxes, stack
 from envs.render.camera import CameraPose, Frame
-from envs.render.scene import Light, Scene, SemanticClass, StaticScene
+from envs.render.effects import GLOW_MARK, WeatherPass
+from envs.render.scene import Scene, SemanticClass, StaticScene
 from envs.state import VehicleState
 
 NEAR_M, FAR_M = 0.25, 1000.0
@@ -88,8 +89,10 @@ class _Stage:
         shape = pybullet.createVisualShape(
             pybullet.GEOM_BOX, halfExtents=boxes.size_m[row] / 2, rgbaColor=[*(boxes.colour[row] / 255.0), 1.0],
             specularColor=[0, 0, 0], physicsClientId=self.client)
-        return self._body(shape, int(boxes.semantic[row]), int(boxes.instance[row]), boxes.centre_m[row],
+        body = self._body(shape, int(boxes.semantic[row]), int(boxes.instance[row]), boxes.centre_m[row],
                           float(boxes.yaw_rad[row]))
+        self.glow[body] = np.append(boxes.colour[row], 1) * boxes.glow[row]
+        return body
 
     def _mesh(self, path: Path, colour: tuple[int, int, int], scale: tuple[float, float, float] = (1, 1, 1)) -> int:
         return pybullet.createVisualShape(
@@ -170,14 +173,15 @@ class BulletRenderer:
             lightColor=[1, 1, 1], lightDistance=100.0, shadow=0, lightAmbientCoeff=light.ambient,
             lightDiffuseCoeff=1.0 - light.ambient, lightSpecularCoeff=0.0, renderer=pybullet.ER_TINY_RENDERER,
             flags=pybullet.ER_SEGMENTATION_MASK_OBJECT_AND_LINKINDEX, physicsClientId=self.client)
-        return self._compose(rgb, buffer, body, light, pose)
+        return self._compose(rgb, buffer, body, scene, pose)
 
-    def _compose(self, drawn: Array, buffer: Array, body: Array, light: Light, pose: CameraPose) -> Frame:
+    def _compose(self, drawn: Array, buffer: Array, body: Array, scene: Scene, pose: CameraPose) -> Frame:
         """TinyRenderer's picture over the backdrop, with the grain of the ground."""
         if self.backdrop is None or not self.backdrop.fits(pose):
             self.backdrop = Backdrop(self.camera, pose)
+            self.weather = WeatherPass(self.backdrop)
         back, first = self.backdrop, self.backdrop.first
-        rgb, class_id, inverse_depth = back.sky(light, pose), back.class_id.copy(), back.inverse_depth.copy()
+        rgb, class_id, inverse_depth = back.sky(scene.light, pose), back.class_id.copy(), back.inverse_depth.copy()
         row, column = np.nonzero(body >= 0)
         which = body[row, column] & 0xFFFFFF
         lit = self.stage.glow[which]
@@ -185,12 +189,14 @@ class BulletRenderer:
         class_id[row, column] = self.stage.semantic[which]
         instance_id = np.zeros(body.shape, np.uint16)
         instance_id[row, column] = self.stage.instance[which]
+        mark = np.zeros_like(class_id)
+        mark[row, column] = GLOW_MARK * lit[:, 3]
         grain = 1 + back.strength[class_id[first:]] * back.grain(pose)
         rgb[first:] = np.minimum(rgb[first:] * grain[..., None] + np.float32(0.5), 255)
         # The depth buffer is (1 + z_ndc) / 2, and 1 / depth is linear in it. Layers of the ground count as z = 0.
         row, column = np.nonzero(class_id > SemanticClass.KERB)
         inverse_depth[row, column] = 1 / NEAR_M - buffer[row, column].astype(np.float64) * (1 / NEAR_M - 1 / FAR_M)
-        back.veil(rgb, inverse_depth, light)
+        rgb = self.weather.finish(rgb, class_id + mark, inverse_depth, scene, pose)
         with np.errstate(divide="ignore"):
             return Frame(rgb, class_id, instance_id, 1 / inverse_depth)
 

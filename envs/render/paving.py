@@ -59,6 +59,7 @@ class Patch:
     height_m: float
     colour: tuple[int, int, int]  # RGB
     semantic: SemanticClass
+    is_thin: bool = False  # drawn with soft edges, as paint is: narrower than a pixel even close by
 
 
 ASPHALT = ((98, 98, 101), (88, 88, 92), (108, 107, 106))

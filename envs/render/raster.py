@@ -22,8 +22,10 @@ from envs.geometry import Array
 from envs.render import polygons
 from envs.render.backdrop import Backdrop
 from envs.render.camera import CameraPose, Frame
+from envs.render.effects import GLOW_MARK, WeatherPass
 from envs.render.polygons import Canvas, Scratch, View, columns, cover, draw_solid, fill, may_show, project, trace
 from envs.render.scene import Boxes, Light, Scene, SemanticClass, StaticScene, kept
+from envs.weather import CLEAR
 
 FACE_AHEAD_M = 0.02
 MIP_SIZES = (128, 64, 32, 16, 8)
@@ -113,10 +115,11 @@ def _ground(static: StaticScene, light: Light) -> _Ground:
         material.append(np.full(len(start), number, np.uint8))
         total += len(flat)
     colour = np.array([(0, 0, 0), light.terrain, *(np.array(patch.colour) * strength for patch in patches)])
+    is_soft = np.array([False, False, *(patch.is_thin or patch.semantic in PAINT for patch in patches)])
     semantic = [SemanticClass.SKY, SemanticClass.TERRAIN, *(patch.semantic for patch in patches)]
     return _Ground(np.concatenate(corners), np.append(np.concatenate(run), total), np.concatenate(bound),
                    np.concatenate(height), np.concatenate(material), np.clip(colour, 0, 255).astype(np.float32),
-                   np.array(semantic, np.uint8), np.isin(semantic, PAINT))
+                   np.array(semantic, np.uint8), is_soft)
 
 
 @kept
@@ -139,9 +142,10 @@ def _faces(static: StaticScene) -> _Faces:
                   np.array([len(corners) for corners in static.outlines], np.int64))
 
 
-def _solids(boxes: Boxes) -> _Solids:
-    return _Solids(boxes.centre_m, boxes.size_m, boxes.yaw_rad, boxes.colour, boxes.semantic, boxes.instance,
-                   boxes.glow)
+def _solids(boxes: Boxes, is_marked: bool) -> _Solids:
+    """Boxes for kernels; with `is_marked` those that glow are marked for `effects`."""
+    semantic = boxes.semantic + GLOW_MARK * boxes.glow.astype(np.uint8) if is_marked else boxes.semantic
+    return _Solids(boxes.centre_m, boxes.size_m, boxes.yaw_rad, boxes.colour, semantic, boxes.instance, boxes.glow)
 
 
 @polygons.kernel
@@ -364,6 +368,7 @@ class RasterRenderer:
         """The frame seen from `pose`."""
         if self.backdrop is None or not self.backdrop.fits(pose):
             self.backdrop = Backdrop(self.camera, pose)
+            self.weather = WeatherPass(self.backdrop)
         back, camera, light = self.backdrop, self.camera, scene.light
         shape = (camera.height_px, camera.width_px)
         self.inverse_depth[:] = back.inverse_depth
@@ -372,13 +377,15 @@ class RasterRenderer:
         depth = np.empty(shape, np.float32)
         view = View(camera.width_px / 2, camera.height_px / 2, camera.focal_px,
                     camera.width_px / 2 / camera.focal_px, pose.rotation, pose.position_m)
+        is_marked = light.weather != CLEAR
         grain = _Grain(back.tile, back.fade, back.ground_ahead, back.ground_left, back.grain_place(pose),
                        back.strength)
         _draw(_ground(scene.static, light), grain, _faces(scene.static),
-              (_solids(scene.static.boxes), _solids(scene.actors), _solids(scene.signals)),
+              (_solids(scene.static.boxes, is_marked), _solids(scene.actors, is_marked),
+               _solids(scene.signals, is_marked)),
               np.array([*light.sun, light.ambient]), view, back.first, self.scratch, self.layers, canvas, depth)
-        back.veil(canvas.rgb, self.inverse_depth, light)
-        return Frame(canvas.rgb, canvas.class_id, canvas.instance_id, depth)
+        rgb = self.weather.finish(canvas.rgb, canvas.class_id, self.inverse_depth, scene, pose)
+        return Frame(rgb, canvas.class_id, canvas.instance_id, depth)
 
     def close(self) -> None:
         """Nothing is held."""

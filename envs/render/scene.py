@@ -14,11 +14,15 @@ import numpy as np
 from envs.geometry import Array
 from envs.plate import mirrored
 from envs.render.boxes import GLASS, INSTANCE_PROP, INSTANCE_SIGN, Boxes, Part, build, kept, no_boxes, stack
+from envs.render.daylight import Light, light_of
+from envs.render.lamps import LightMap, lamp_boxes, light_map, window_boxes
 from envs.render.paving import Patch, SemanticClass, patches
 from envs.render.signals import head_boxes, lamps
+from envs.render.surfaces import worn
 from envs.render.vehicles import is_blink_on, road_users
 from envs.signs import face, look_of, outline_of
 from envs.state import PropKind, SignPosts, Town, WorldState
+from envs.weather import CLEAR
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,18 +35,6 @@ class Faces:
     texture: Array  # (K,) int index into StaticScene.textures and outlines
     semantic: Array  # (K,) uint8
     instance: Array  # (K,) uint16
-
-
-@dataclass(frozen=True)
-class Light:
-    """The sun, the sky and the air: `sun` is the unit vector towards it, fog has the colour of the horizon."""
-
-    sun: tuple[float, float, float] = (0.4, 0.3, 0.87)
-    ambient: float = 0.6
-    sky_zenith: tuple[int, int, int] = (96, 150, 214)
-    sky_horizon: tuple[int, int, int] = (206, 224, 240)
-    terrain: tuple[int, int, int] = (98, 132, 70)
-    visibility_m: float = math.inf  # where 5 % of a contrast are left (meteorological optical range, WMO-No. 8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +56,8 @@ class Scene:
     actors: Boxes
     light: Light
     signals: Boxes = field(default_factory=no_boxes)  # lamps of traffic lights
+    street_light: LightMap | None = None  # None: no street lamp is on
+    step: int = 0  # of the episode: what differs between two pictures from one place
 
 
 HOUSE: tuple[Part, ...] = (
@@ -141,24 +135,29 @@ def _faces(posts: SignPosts) -> tuple[Faces, tuple[Array, ...], tuple[Array, ...
 
 
 @kept
-def static_scene(town: Town) -> StaticScene:
-    """The part of every frame of a town that never changes."""
+def static_scene(town: Town, lit_windows: float = 0.0, is_lamp_lit: bool = False,
+                 is_sunny: bool = True) -> StaticScene:
+    """The part of every frame of a town that never changes in a weather; lamp posts are there while they are lit."""
     props = town.props
     groups = [_posts(town.signs), head_boxes(town)]
     for kind, (parts, semantic) in PROP_PARTS.items():
         rows = np.flatnonzero(props.kind == kind)
         groups.append(build(parts, props.pose[rows], props.size_m[rows], props.colour[rows], semantic,
                              INSTANCE_PROP + rows))
-    return StaticScene(patches(town.network), stack(groups), *_faces(town.signs))
+    groups += [window_boxes(props, town.seed, lit_windows)] if lit_windows > 0 else []
+    groups += [lamp_boxes(town)] if is_lamp_lit else []
+    return StaticScene(worn(patches(town.network), town, is_sunny), stack(groups), *_faces(town.signs))
 
 
-def light_of(town: Town) -> Light:
-    """A fair day; where the sun stands is the town's own."""
-    azimuth, height = (town.seed * 2.399963) % (2 * math.pi), math.radians(14 + (town.seed * 17) % 45)
-    return Light(sun=(math.cos(azimuth) * math.cos(height), math.sin(azimuth) * math.cos(height), math.sin(height)))
+kept_light, _street_light = kept(light_of), kept(light_map)
 
 
 def build_scene(state: WorldState) -> Scene:
     """What a camera could see at this instant."""
-    return Scene(static_scene(state.town), road_users(state.actors, is_blink_on(state.time_s)), light_of(state.town),
-                 lamps(state.town, state.signals))
+    town, weather = state.town, state.weather
+    users, signals = road_users(state.actors, is_blink_on(state.time_s)), lamps(town, state.signals)
+    if weather == CLEAR:
+        return Scene(static_scene(town), users, kept_light(town), signals)
+    is_lit = weather.street_lamps > 0.0
+    return Scene(static_scene(town, round(weather.lit_windows, 1), is_lit, False), users, kept_light(town, weather),
+                 signals, _street_light(town) if is_lit else None, state.step)

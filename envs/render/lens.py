@@ -1,0 +1,249 @@
+"""What a camera adds to the light that reaches it: glare, rain, drops, dirt, blur, shaking, exposure and noise.
+
+Filters on finished pictures, the same for all renderers, each left out where its number is 0. The same picture, place
+and step give the same bytes. Labels know nothing of it: a mount shakes by less than a pixel or two.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numba import njit
+
+from envs.config import CameraConfig
+from envs.geometry import Array
+from envs.render.camera import CameraPose
+from envs.render.daylight import SUN_HIDDEN, Light
+from envs.render.paving import SemanticClass
+
+SPARE_PX = 64  # tiles are this much larger than pictures, so that each frame sees another part
+GLARE_CELL_PX = 8  # glare is computed for cells and blended between them
+# Two halos about the sun, strength and radius, in the form of the CIE's disability glare (1 / angle^2, CIE 146:2002).
+GLARE_HALOS = ((0.85, math.radians(4.0)), (0.30, math.radians(18.0)))
+GLARE_COLOUR = (255.0, 236.0, 196.0)
+GLARE_DIMS = 0.35  # the camera exposes less by this share when it looks into the sun
+BLOOM_CELL_PX, BLOOM_FROM, BLOOM_SIGMA = 4, 110, 2.2  # of the small picture
+BLOOM_GAIN, BLOOM_DARKNESS = 2.4, 0.55
+WIPE_STEPS, WIPE_PHASES, DROP_PATTERNS = 16, 4, 6  # the wiper passes every 1.6 s
+DROP_RAD = (0.010, 0.034)  # radius of a drop as seen by the lens
+DROP_FLIP = 3.5  # a drop is a strong lens: it shows the world upside down and small
+STREAKS_PER_MMPH, STREAK_RAD = 5.0, (0.02, 0.11)
+LEAST_BLUR_PX, LEAST_SHAKE_PX, LEAST_EXPOSURE_EV = 0.3, 0.25, 0.02
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """What a filter may look at beside the picture."""
+
+    class_id: Array
+    light: Light
+    camera: CameraConfig
+    pose: CameraPose
+    step: int
+    chance: int  # 32 bits that differ from shot to shot
+
+
+def look_through(rgb: Array, class_id: Array, light: Light, camera: CameraConfig, pose: CameraPose,
+                 step: int) -> Array:
+    """The picture uint8 (H, W, 3) behind the lens of `light.weather`: `rgb` itself or a new one."""
+    moment = np.concatenate([[step], pose.position_m, pose.rotation[2]])
+    shot = _Shot(class_id, light, camera, pose, step, zlib.crc32(moment.tobytes()))
+    for is_on, effect in FILTERS:
+        if is_on(light):
+            rgb = effect(rgb, shot)
+    return rgb
+
+
+def _glare(rgb: Array, shot: _Shot) -> Array:
+    """The sun's light scattered by lens and windscreen over the whole picture, if the sun is in sight."""
+    sun = shot.pose.rotation @ np.asarray(shot.light.sun)
+    if sun[2] < 0.25 or shot.light.sun[2] <= 0.0:
+        return rgb
+    camera, weather = shot.camera, shot.light.weather
+    u = camera.width_px / 2 + camera.focal_px * sun[0] / sun[2]
+    v = camera.height_px / 2 + camera.focal_px * sun[1] / sun[2]
+    around = shot.class_id[max(int(v) - 2, 0):max(int(v) + 3, 0), max(int(u) - 2, 0):max(int(u) + 3, 0)]
+    in_sight = float((around == SemanticClass.SKY).mean()) if around.size else 0.6
+    seen = weather.glare * (1 - weather.cloud_cover) * in_sight
+    if seen < 0.02:
+        return rgb
+    x = (np.arange(0, camera.width_px, GLARE_CELL_PX) + GLARE_CELL_PX / 2 - camera.width_px / 2) / camera.focal_px
+    y = (np.arange(0, camera.height_px, GLARE_CELL_PX) + GLARE_CELL_PX / 2 - camera.height_px / 2) / camera.focal_px
+    right, down = np.meshgrid(x, y)
+    cosine = (sun[0] * right + sun[1] * down + sun[2]) / np.sqrt(1 + right**2 + down**2)
+    square = np.maximum(2 - 2 * cosine, 0.0)
+    halo = sum(strength / (1 + square / radius**2) for strength, radius in GLARE_HALOS)
+    field = np.clip(seen * np.asarray(halo)[..., None] * GLARE_COLOUR, 0, 255).astype(np.uint8)
+    full = cv2.resize(field, (camera.width_px, camera.height_px), interpolation=cv2.INTER_LINEAR)
+    return cv2.addWeighted(rgb, 1 - GLARE_DIMS * seen, full, 1.0, 0.0)
+
+
+def _bloom(rgb: Array, shot: _Shot) -> Array:
+    """A soft shine about what is very bright."""
+    height, width = rgb.shape[:2]
+    small = cv2.resize(rgb, (max(width // BLOOM_CELL_PX, 1), max(height // BLOOM_CELL_PX, 1)),
+                       interpolation=cv2.INTER_AREA)
+    bright = cv2.subtract(small, np.full_like(small, BLOOM_FROM))
+    if not bright.any():
+        return rgb
+    shine = cv2.GaussianBlur(bright, (0, 0), BLOOM_SIGMA * shot.camera.focal_px / 190.0)
+    shine = cv2.resize(shine, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.addWeighted(rgb, 1.0, shine, BLOOM_GAIN * (0.4 + shot.light.weather.glare), 0.0)
+
+
+@functools.lru_cache(maxsize=16)
+def _streak_tile(width: int, height: int, focal_px: int, count: int) -> Array:
+    """Falling rain, drawn out by the exposure: uint8 (height, width, 3)."""
+    rng = np.random.default_rng([width, height, count])
+    tile = np.zeros((height, width), np.uint8)
+    for x, y, size, lean, shade in zip(rng.uniform(0, width, count), rng.uniform(0, height, count),
+                                       rng.uniform(*STREAK_RAD, count) * focal_px, rng.normal(0.0, 0.08, count),
+                                       rng.uniform(5, 22, count), strict=True):
+        cv2.line(tile, (int(x), int(y)), (int(x + lean * size), int(y + size)), float(shade), 1, cv2.LINE_AA)
+    return np.repeat(cv2.GaussianBlur(tile, (3, 3), 0.6)[..., None], 3, axis=2)
+
+
+def _streaks(rgb: Array, shot: _Shot) -> Array:
+    height, width = rgb.shape[:2]
+    weather = shot.light.weather
+    area = (width + SPARE_PX) * (height + SPARE_PX) / shot.camera.focal_px**2
+    count = int(STREAKS_PER_MMPH * (4 + round(weather.rain_mmph)) * area)
+    tile = _streak_tile(width + SPARE_PX, height + SPARE_PX, round(shot.camera.focal_px), count)
+    return cv2.addWeighted(rgb, 1.0, _part(tile, shot), 1.0 - 0.6 * weather.darkness, 0.0)
+
+
+def _part(tile: Array, shot: _Shot) -> Array:
+    """The part of a tile that this shot sees."""
+    y, x = shot.chance % SPARE_PX, (shot.chance >> 8) % SPARE_PX
+    return tile[y:y + shot.camera.height_px, x:x + shot.camera.width_px]
+
+
+@functools.lru_cache(maxsize=256)
+def _drop_table(width: int, height: int, focal_px: int, share: float, pattern: int) -> tuple[Array, Array, Array]:
+    """Drops on the lens: the pixels they cover (N,), where each looks to (N,), and (N, 2) its weight and shade."""
+    rng = np.random.default_rng([width, height, pattern])
+    v, u = np.indices((height, width)).reshape(2, -1)
+    into, origin, mix, covered = [], [], [], 0
+    while covered < share * width * height:
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        radius = focal_px * DROP_RAD[0] * (DROP_RAD[1] / DROP_RAD[0]) ** (rng.random() ** 2)
+        right, down = (u - x) / radius, (v - y) / (radius * rng.uniform(1.0, 1.4))
+        distance = np.sqrt(right**2 + down**2)
+        rows = np.flatnonzero(distance < 1.0)
+        flip = DROP_FLIP * radius * (0.5 + distance[rows] ** 3)
+        sideways, upward = (np.clip((at - flip * part[rows]).astype(int), 0, most - 1)
+                            for at, part, most in ((x, right, width), (y, down, height)))
+        into.append(rows)
+        origin.append(upward * width + sideways)
+        edge = np.clip(3.0 * (1.0 - distance[rows]), 0.0, 1.0)
+        mix.append(np.stack([0.85 * edge, 0.9 + 0.25 * down[rows] * distance[rows]], axis=1))
+        covered += max(len(rows), 1)
+    if not into:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 2), np.float32)
+    return np.concatenate(into), np.concatenate(origin), np.concatenate(mix).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _refract(flat: Array, source: Array, into: Array, origin: Array, mix: Array) -> None:
+    for i in range(len(into)):
+        for c in range(3):
+            there = min(source[origin[i], c] * mix[i, 1], np.float32(255.0))
+            flat[into[i], c] = np.uint8(flat[into[i], c] + mix[i, 0] * (there - flat[into[i], c]))
+
+
+def _drops(rgb: Array, shot: _Shot) -> Array:
+    """Drops on the lens: more of them until the wiper comes round."""
+    height, width = rgb.shape[:2]
+    phase = shot.step % WIPE_STEPS * WIPE_PHASES // WIPE_STEPS
+    share = round(shot.light.weather.lens_drops * (phase + 1) / WIPE_PHASES, 3)
+    table = _drop_table(width, height, round(shot.camera.focal_px), share, shot.step // WIPE_STEPS % DROP_PATTERNS)
+    seen = cv2.blur(rgb, (5, 5))
+    _refract(rgb.reshape(-1, 3), seen.reshape(-1, 3), *table)
+    return rgb
+
+
+@functools.lru_cache(maxsize=16)
+def _dirt_masks(width: int, height: int, focal_px: int, share: float) -> tuple[Array, Array]:
+    """Dust out of focus and what the wiper left: the light that passes, and the haze added, uint8 (H, W, 3) each."""
+    rng = np.random.default_rng([width, height, round(share * 100)])
+    film: Array = np.zeros((height, width), np.float32)
+    for _ in range(round(700 * share * width * height / focal_px**2 / 2.8)):
+        radius = max(focal_px * rng.uniform(0.008, 0.03), 1.0)
+        spot = np.zeros_like(film)
+        cv2.circle(spot, (int(rng.uniform(0, width)), int(rng.uniform(0, height))), round(radius),
+                   float(rng.uniform(0.03, 0.16)), -1, cv2.LINE_AA)
+        film += spot
+    film = cv2.GaussianBlur(film, (0, 0), 0.008 * focal_px)
+    v, u = np.indices((height, width), np.float32)
+    arc = np.hypot(u - 0.2 * width, v - 1.7 * height) / focal_px  # streaks about the wiper's axis
+    streak = np.interp(arc, np.linspace(0.0, arc.max(), 90), rng.uniform(0.0, 0.5, 90) ** 2)
+    film = np.clip(film + 0.8 * share * streak + 0.15 * share, 0.0, 0.6)
+    passes, haze = (np.repeat((255 * part + 0.5).astype(np.uint8)[..., None], 3, axis=2)
+                    for part in (1 - film, 0.8 * film))
+    return passes, haze
+
+
+def _dirt(rgb: Array, shot: _Shot) -> Array:
+    """Dirt takes light away and spreads the brightness of the sky over its place."""
+    passes, haze = _dirt_masks(rgb.shape[1], rgb.shape[0], round(shot.camera.focal_px),
+                               round(shot.light.weather.lens_dirt, 2))
+    shine = float(np.mean(shot.light.sky_horizon)) / 255.0
+    return cv2.addWeighted(cv2.multiply(rgb, passes, scale=1 / 255), 1.0, haze, shine, 0.0)
+
+
+def _blur(rgb: Array, shot: _Shot) -> Array:
+    sigma = shot.light.weather.blur_rad * shot.camera.focal_px
+    return rgb if sigma < LEAST_BLUR_PX else cv2.GaussianBlur(rgb, (0, 0), sigma)
+
+
+def _shake(rgb: Array, shot: _Shot) -> Array:
+    """A mount that shakes while a rolling shutter reads line by line: the picture shifts and leans."""
+    rng = np.random.default_rng(shot.chance)
+    right, down, lean = shot.light.weather.vibration_rad * shot.camera.focal_px * rng.uniform(-1, 1, 3)
+    if max(abs(right), abs(down), abs(lean)) < LEAST_SHAKE_PX:
+        return rgb
+    height, width = rgb.shape[:2]
+    shift = np.array([[1.0, 2 * lean / height, right - lean], [0.0, 1.0, down]])
+    return cv2.warpAffine(rgb, shift, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _expose(rgb: Array, shot: _Shot) -> Array:
+    stops = shot.light.weather.exposure_ev
+    return rgb if abs(stops) < LEAST_EXPOSURE_EV else cv2.convertScaleAbs(rgb, alpha=2.0**stops)
+
+
+@functools.lru_cache(maxsize=16)
+def _noise_tiles(width: int, height: int, half_steps: int) -> tuple[Array, Array]:
+    """What noise of `half_steps` half grey levels adds, and what it takes away: uint8 (H, W, 3) each."""
+    rng = np.random.default_rng([width, height])
+    noise = rng.normal(0.0, 0.8, (height, width, 1)) + rng.normal(0.0, 0.6, (height, width, 3))
+    noise = np.rint(np.clip(noise, -3.5, 3.5) * half_steps / 2)
+    return np.maximum(noise, 0).astype(np.uint8), np.maximum(-noise, 0).astype(np.uint8)
+
+
+def _noise(rgb: Array, shot: _Shot) -> Array:
+    half_steps = round(shot.light.weather.noise * 255 * 2)
+    if half_steps < 1:
+        return rgb
+    more, less = _noise_tiles(rgb.shape[1] + SPARE_PX, rgb.shape[0] + SPARE_PX, half_steps)
+    return cv2.subtract(cv2.add(rgb, _part(more, shot)), _part(less, shot))
+
+
+FILTERS: tuple[tuple[Callable[[Light], bool], Callable[[Array, _Shot], Array]], ...] = (
+    (lambda light: light.weather.glare > 0 and light.weather.cloud_cover < SUN_HIDDEN, _glare),
+    (lambda light: light.weather.glare > 0 and light.weather.darkness > BLOOM_DARKNESS, _bloom),
+    (lambda light: light.weather.rain_mmph > 0, _streaks),
+    (lambda light: light.weather.lens_drops > 0, _drops),
+    (lambda light: light.weather.lens_dirt > 0, _dirt),
+    (lambda light: light.weather.blur_rad > 0, _blur),
+    (lambda light: light.weather.vibration_rad > 0, _shake),
+    (lambda light: light.weather.exposure_ev != 0, _expose),
+    (lambda light: light.weather.noise > 0, _noise),
+)
+"""In the order in which light meets them: when it is on, and what it does."""
