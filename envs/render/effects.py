@@ -31,8 +31,8 @@ CUT_OFF = -0.01  # a low beam ends 1 % below the horizon (UN ECE R48)
 KINK, KINK_MOST = 0.27, 0.035  # to the right it rises by 15 deg (R112), here up to a limit
 CUT_SHARPNESS, STRAY = 45.0, 0.05  # per unit of slope; light above the cut-off, as share of that below
 BEAM_WIDTH = 0.62  # tangent at which a beam has lost half its light
-BEAM_REACH_M = {SemanticClass.SIGN: 45.0, SemanticClass.MARKING: 17.0, SemanticClass.STOP_LINE: 17.0,
-                SemanticClass.TERRAIN: 12.0, SemanticClass.ROAD: 12.0, SemanticClass.KERB: 12.0}
+BEAM_REACH_M = {SemanticClass.SIGN: 45.0, SemanticClass.MARKING: 20.0, SemanticClass.STOP_LINE: 20.0,
+                SemanticClass.TERRAIN: 13.0, SemanticClass.ROAD: 15.0, SemanticClass.KERB: 15.0}
 OTHER_REACH_M = 18.0  # where a beam has lost half its light
 # Retro-reflective sheets and beads throw the beam back; the rest of the world does not.
 RETRO = {SemanticClass.SIGN: 22.0, SemanticClass.MARKING: 1.9, SemanticClass.STOP_LINE: 1.9, SemanticClass.ROAD: 0.7,
@@ -40,7 +40,7 @@ RETRO = {SemanticClass.SIGN: 22.0, SemanticClass.MARKING: 1.9, SemanticClass.STO
 # What water in the pores leaves of a surface's brightness (Lekner and Dorf 1988), wet all over.
 SOAKED = {SemanticClass.ROAD: 0.52, SemanticClass.KERB: 0.62, SemanticClass.TERRAIN: 0.8, SemanticClass.MARKING: 0.85,
           SemanticClass.STOP_LINE: 0.85}
-GLOW_GAIN = 1.45  # lamps and lit windows against what their colour says, in the dark
+GLOW_GAIN = 1.12  # lamps and lit windows against what their colour says, in the dark
 F0 = 0.02  # reflectance of water straight on
 ROUGH, PUDDLE = 0.42, 0.95  # share of a mirror's reflection that wet asphalt and standing water give
 BEAM_ADAPTATION = 4  # by day the camera is too short exposed for headlights: their share is darkness to this power

@@ -28,8 +28,8 @@ GLARE_CELL_PX = 8  # glare is computed for cells and blended between them
 GLARE_HALOS = ((0.85, math.radians(4.0)), (0.30, math.radians(18.0)))
 GLARE_COLOUR = (255.0, 236.0, 196.0)
 GLARE_DIMS = 0.35  # the camera exposes less by this share when it looks into the sun
-BLOOM_CELL_PX, BLOOM_FROM, BLOOM_SIGMA = 4, 110, 2.2  # of the small picture
-BLOOM_GAIN, BLOOM_DARKNESS = 2.4, 0.55
+BLOOM_CELL_PX, BLOOM_FROM, BLOOM_SIGMA = 4, 188, 1.8  # of the small picture
+BLOOM_GAIN, BLOOM_DARKNESS = 11.0, 0.4
 WIPE_STEPS, WIPE_PHASES, DROP_PATTERNS = 16, 4, 6  # the wiper passes every 1.6 s
 DROP_RAD = (0.010, 0.034)  # radius of a drop as seen by the lens
 DROP_FLIP = 3.5  # a drop is a strong lens: it shows the world upside down and small
@@ -87,14 +87,19 @@ def _glare(rgb: Array, shot: _Shot) -> Array:
 def _bloom(rgb: Array, shot: _Shot) -> Array:
     """A soft shine about what is very bright."""
     height, width = rgb.shape[:2]
-    small = cv2.resize(rgb, (max(width // BLOOM_CELL_PX, 1), max(height // BLOOM_CELL_PX, 1)),
+    bright = cv2.subtract(rgb, _level(height, width, BLOOM_FROM))
+    small = cv2.resize(bright, (max(width // BLOOM_CELL_PX, 1), max(height // BLOOM_CELL_PX, 1)),
                        interpolation=cv2.INTER_AREA)
-    bright = cv2.subtract(small, np.full_like(small, BLOOM_FROM))
-    if not bright.any():
+    if not small.any():
         return rgb
-    shine = cv2.GaussianBlur(bright, (0, 0), BLOOM_SIGMA * shot.camera.focal_px / 190.0)
-    shine = cv2.resize(shine, (width, height), interpolation=cv2.INTER_LINEAR)
-    return cv2.addWeighted(rgb, 1.0, shine, BLOOM_GAIN * (0.4 + shot.light.weather.glare), 0.0)
+    wide = cv2.GaussianBlur(cv2.convertScaleAbs(small, alpha=BLOOM_GAIN * (0.4 + shot.light.weather.glare)), (0, 0),
+                            BLOOM_SIGMA * shot.camera.focal_px / 190.0)
+    return cv2.add(rgb, cv2.resize(wide, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+@functools.lru_cache(maxsize=16)
+def _level(height: int, width: int, value: int) -> Array:
+    return np.full((height, width, 3), value, np.uint8)
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,7 +1,7 @@
 """Contact sheets of the world, for people to judge what cameras see: towns, both cameras side by side, hard cases.
 
-`python -m envs.render.sheet towns docs/frames.png`, `cameras docs/cameras.png`, `cases docs/cases.png` and `signs
-docs/signs.png` make those in the documentation. Nothing is simulated here.
+`python -m envs.render.sheet towns docs/frames.png`, and likewise `cameras`, `cases`, `signs` and `weather`, make those
+in the documentation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from envs.geometry import Array, ego_from_world
 from envs.render.camera import RENDERERS, pose_of
 from envs.render.scene import Light, build_scene, light_of
 from envs.signs import LOOKS, SIGNS, face, look_of, outline_of
-from envs.state import ActorKind, Control, WorldState
+from envs.state import ActorKind, Control, PropKind, WorldState
+from envs.weather import WEATHERS, weather_of
 from envs.world import World
 from scenarios.spec import BUSY_STREETS, Obstacle, Scenario
 
@@ -35,6 +36,8 @@ JUNCTION_AHEAD_M = 9.0
 NEIGHBOURS = (Obstacle(route_station_m=6.0), Obstacle(route_station_m=4.6, lateral_m=2.9, heading_deg=180),
               Obstacle(route_station_m=5.5, lateral_m=-1.0, heading_deg=70),
               Obstacle(route_station_m=5.0, lateral_m=0.6, kind="pedestrian"))  # from the camera car's rear axle
+WEATHER_TOWN = 10005
+SUN_AHEAD, SUN_BESIDE_RAD = ("low_sun", "dusk"), 0.25
 SIGN_AWAY_M = (32.0, 20.0, 12.0, 7.0)
 HIDDEN_FROM_M, HIDER_BEFORE_M = 16.0, (3.2, 3.8, 4.4, 5.0)
 HIDER_ASIDE_M, VAN_M = 1.0, (4.4, 1.9, 2.6)
@@ -124,11 +127,7 @@ def cases() -> Iterator[tuple[WorldState, Light]]:
 
 def busy_junction(town_seed: int) -> WorldState:
     """A quarter of a minute into a busy town's life: before the junction with most road users in view."""
-    world = World(DriveConfig(camera=CAMERA))
-    state = world.reset(Scenario(name="sheet", town_seed=town_seed, **BUSY_STREETS), np.random.default_rng(town_seed))
-    for _ in range(BUSY_STEPS):
-        state = world.step(Control(0.0, -1.0))
-    world.close()
+    state = _busy(town_seed, str(BUSY_STREETS.get("weather", "clear")))
     network, actors = state.town.network, state.actors
     best, most = state, -1.0
     for junction in network.junctions:
@@ -150,6 +149,59 @@ def draw_junctions(renderer: str = "raster") -> Array:
     pictures = [camera.render(build_scene(state), pose_of(CAMERA, state.ego)).rgb for state in states]
     camera.close()
     return _tiled(pictures, CASE_COLUMNS)
+
+
+def _busy(town_seed: int, weather: str = "clear") -> WorldState:
+    """A quarter of a minute into a busy town's life."""
+    world = World(DriveConfig(camera=CAMERA))
+    scenario = Scenario(name="sheet", town_seed=town_seed, **{**BUSY_STREETS, "weather": weather})
+    state = world.reset(scenario, np.random.default_rng(town_seed))
+    for _ in range(BUSY_STEPS):
+        state = world.step(Control(0.0, -1.0))
+    world.close()
+    return state
+
+
+def _both_ways(state: WorldState) -> tuple[WorldState, WorldState]:
+    """The place on a slow street that shows most, looking both ways: road users, houses, signs, lights."""
+    network, actors, town = state.town.network, state.actors, state.town
+    shown = np.concatenate([actors.pose[:, :2], town.props.pose[:, :2], town.signs.pose[:, :2]])
+    worth = np.concatenate([np.full(len(actors.id), 2.0), np.where(town.props.kind == PropKind.BUILDING, 1.0, 0.4),
+                            np.full(len(town.signs.sign), 0.7)])
+    best, most = (state, state), -1.0
+    for lane in network.lanes:
+        if lane.junction is not None or lane.opposite is None or lane.speed_limit_mps > 14.0:
+            continue
+        other = network.lanes[lane.opposite]
+        for at_m in np.arange(25.0, lane.length_m - 25.0, 8.0):
+            pair = (_at(state, lane.centre_m, lane.station_m, at_m),
+                    _at(state, other.centre_m, other.station_m, max(other.length_m - at_m, 0.0)))
+            total = 0.0
+            for view in pair:
+                ahead, aside = ego_from_world(view.ego.pose, shown).T
+                near = np.hypot(ahead - 3.0, aside)[:len(actors.id)].min(initial=np.inf)
+                seen = (ahead > 8) & (ahead < 60) & (np.abs(aside) < 0.75 * ahead)
+                total += float((worth * (0.4 + (ahead < 30)))[seen].sum()) - 100.0 * (near < 7.0)
+            if total > most:
+                best, most = pair, total
+    return best
+
+
+def draw_weather(renderer: str = "raster") -> Array:
+    """One street in every weather and on a wet night, looking both ways; uint8 (H, W, 3) RGB, two weathers a row."""
+    pictures, camera = [], RENDERERS[renderer](CAMERA)
+    for name, least_wet in (*((name, 0.0) for name in WEATHERS), ("night", 0.6)):
+        views = _both_ways(_busy(WEATHER_TOWN, name))
+        for seed in range(1000):  # a low sun stands ahead of the first view
+            weather = weather_of(name, (WEATHER_TOWN, seed))
+            ahead = views[0].ego.yaw_rad - math.atan2(*light_of(views[0].town, weather).sun[1::-1])
+            is_ahead = name not in SUN_AHEAD or math.cos(ahead - SUN_BESIDE_RAD) > 0.995
+            if is_ahead and weather.wetness >= least_wet:
+                break
+        pictures += [camera.render(build_scene(replace(view, weather=weather)), pose_of(CAMERA, view.ego)).rgb
+                     for view in views]
+    camera.close()
+    return _tiled(pictures, 4)
 
 
 def draw_sheet(renderer: str = "raster") -> Array:
@@ -206,10 +258,11 @@ def _tiled(pictures: Sequence[Array], columns: int, ground: int = 0) -> Array:
 
 
 SHEETS = {"towns": draw_sheet, "cameras": draw_pairs, "cases": draw_cases, "signs": draw_signs,
-          "junctions": draw_junctions}
+          "junctions": draw_junctions, "weather": draw_weather}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in SHEETS:
-        sys.exit(f"usage: python -m envs.render.sheet {'|'.join(SHEETS)} FILE.png")
-    _, encoded = cv2.imencode(".png", SHEETS[sys.argv[1]]()[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        sys.exit(f"usage: python -m envs.render.sheet {'|'.join(SHEETS)} FILE.png|FILE.jpg")
+    _, encoded = cv2.imencode(Path(sys.argv[2]).suffix, SHEETS[sys.argv[1]]()[..., ::-1],
+                              [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_JPEG_QUALITY, 88])
     Path(sys.argv[2]).write_bytes(encoded.tobytes())
