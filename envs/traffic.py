@@ -35,7 +35,7 @@ from envs.drivers.following import (
 from envs.drivers.hazards import hazards, room_to_zebra
 from envs.drivers.lane_changes import DECIDES_EVERY, change_lanes, overtake, pick_lane
 from envs.drivers.lane_map import LaneMap, Row, kernel, lane_map
-from envs.drivers.motion import BEND_TO_TURN, advance, extend, lamps, limited, pose, rest, shift
+from envs.drivers.motion import BEND_TO_TURN, advance, extend, lamps, limited, pose, rest, shift, widest_turn
 from envs.drivers.priority import CLAIM, Claims, ask, find_entry, list_claims, merging, passage_end
 from envs.geometry import Array
 from envs.road_users import CYCLIST, KINDS
@@ -171,7 +171,8 @@ def _scatter(world: LaneMap, users: Array, places: Array, clear: Array) -> Array
         while taken < len(places) and not is_placed[i]:
             number, station = int(places[taken, 0]), places[taken, 1]
             taken += 1
-            if station < user.length_m + 1.0 or world.lanes[number].radius_m < BEND_TO_TURN * user.least_radius_m:
+            room = min(world.lanes[number].radius_m / BEND_TO_TURN, widest_turn(world, number))
+            if station < user.length_m + 1.0 or room < user.least_radius_m:
                 continue
             user.path[CUR], user.s = number, station
             extend(world, user)

@@ -13,7 +13,7 @@ import math
 
 from envs.drivers.following import CUR, FREE, Bodies, add_body, free_accel, interaction, safe_speed, wished_speed
 from envs.drivers.lane_map import LaneMap, Row, abreast, bend_speed, inlined
-from envs.drivers.motion import CHANGE_S, extend, rest, throw
+from envs.drivers.motion import CHANGE_S, LONG_M, extend, rest, throw, widest_turn
 from envs.geometry import Array
 from envs.road_users import CYCLIST
 
@@ -21,6 +21,7 @@ POLITENESS, THRESHOLD_MPS2, SAFE_MPS2, RIGHT_BIAS_MPS2 = 0.2, 0.1, 4.0, 0.3
 END_CLEAR_S, END_CLEAR_M = 6.0, 20.0  # no change of choice so near to the lane's end
 MUST_CLEAR_M = 14.0  # nor one for a turn
 MUST_MPS2, MUST_FAR_M = 1.0, 120.0  # of incentive for a turn; it grows fourfold towards the junction
+MOST_LANES = 9  # of a direction
 WISH_SHARE = 0.6  # of drivers who pick a lane for their next turn; the others turn as their lane allows
 DECIDES_EVERY = 4  # steps, in turn
 SLOWEST_MPS = 2.0  # to change lanes
@@ -36,21 +37,32 @@ BACK_IN_M = 4.0  # ahead of the cyclist before going back
 
 @inlined
 def pick_lane(world: LaneMap, user: Row) -> None:
-    """On a new road of several lanes: perhaps wish for another of them, for its turns."""
+    """On a new road of several lanes: perhaps wish for another of them, for its turns.
+
+    A long vehicle does if its own lane leads only into turns that are too narrow for it.
+    """
     user.wish = -1
     number = user.path[CUR]
     lane = world.lanes[number]
-    if lane.junction >= 0 or (lane.left < 0 and lane.right < 0) or throw(user) > WISH_SHARE:
+    if lane.junction >= 0 or (lane.left < 0 and lane.right < 0):
         return
     leftmost, count = number, 1
-    while world.lanes[leftmost].left >= 0 and count < 9:
+    while world.lanes[leftmost].left >= 0 and count < MOST_LANES:
         leftmost, count = world.lanes[leftmost].left, count + 1
-    count, at = 1, leftmost
-    while world.lanes[at].right >= 0 and count < 9:
+    count, at, widest, best = 0, leftmost, widest_turn(world, number), number
+    while at >= 0 and count < MOST_LANES:
+        turn = widest_turn(world, at)
+        if turn > widest:
+            widest, best = turn, at
         at, count = world.lanes[at].right, count + 1
-    steps, at = int(throw(user) * count), leftmost
-    for _ in range(steps):
-        at = world.lanes[at].right
+    if user.length_m > LONG_M:
+        at = best if widest_turn(world, number) < user.least_radius_m else number
+    elif throw(user) < WISH_SHARE:
+        at = leftmost
+        for _ in range(int(throw(user) * count)):
+            at = world.lanes[at].right
+    else:
+        at = number
     user.wish = at if at != number else -1
 
 
@@ -60,7 +72,7 @@ def _wished_side(world: LaneMap, user: Row) -> int:
     if user.wish < 0:
         return 0
     at = user.path[CUR]
-    for _ in range(9):
+    for _ in range(MOST_LANES):
         at = world.lanes[at].left
         if at < 0:
             return -1
@@ -167,7 +179,8 @@ def change_lanes(world: LaneMap, users: Array, bodies: Bodies, i: int) -> None:
         must = 0.0
         if wished == side:
             must = MUST_MPS2 * (1.0 + 3.0 * max(0.0, 1.0 - to_end / MUST_FAR_M))
-        elif to_end < END_CLEAR_M + END_CLEAR_S * user.v or (wished == -side and to_end < 2.0 * MUST_FAR_M):
+        elif (to_end < END_CLEAR_M + END_CLEAR_S * user.v or (wished == -side and to_end < 2.0 * MUST_FAR_M)
+              or (user.length_m > LONG_M and side > 0)):
             continue
         gain = _incentive(world, users, bodies, i, target) + must - side * RIGHT_BIAS_MPS2 - THRESHOLD_MPS2
         if gain > best:

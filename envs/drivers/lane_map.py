@@ -22,6 +22,7 @@ LATERAL_MPS2 = 2.3  # in bends; drivers' comfort, as in the expert
 EASY_MPS2 = 1.5  # of braking towards a bend
 BEND_M = 3.0  # over which curvature is averaged
 PART_CLEAR_M = 2.6  # between the centre lines of two lanes that part, for cars on them to be clear of each other
+LONG_RADIUS_M = 40.0  # who turns wider than this stays in its lane
 LONG_CLEAR_M = 4.0  # between centre lines on which two may turn at once if one of them is a lorry or a bus
 
 kernel = njit(cache=True, nogil=True, error_model="numpy")
@@ -36,7 +37,7 @@ LANE = np.dtype([
     ("length_m", "f8"),
     ("width_m", "f8"),
     ("limit_mps", "f8"),
-    ("radius_m", "f8"),  # of its sharpest bend
+    ("radius_m", "f8"),  # of its sharpest bend, averaged over BEND_M
     ("left", "i8"), ("right", "i8"), ("opposite", "i8"), ("junction", "i8"), ("signal", "i8"),  # -1: none
     ("turn", "i8"), ("control", "i8"),
     ("may_cross", "i8"),  # 1 where the line on its left is dashed
@@ -81,7 +82,7 @@ def _flatten(network: RoadNetwork) -> LaneMap:
     for row, lane, part in zip(lanes, network.lanes, points, strict=True):
         row["length_m"], row["width_m"], row["limit_mps"] = lane.length_m, lane.width_m, lane.speed_limit_mps
         row["step_m"] = lane.length_m / (len(part) - 1)
-        row["radius_m"] = _sharpest(part)
+        row["radius_m"] = 1.0 / max(float(_bends(part[:, 2], row["step_m"]).max()), 1e-4)
         for name, value in (("left", lane.left_neighbour), ("right", lane.right_neighbour), ("signal", lane.signal),
                             ("opposite", lane.opposite), ("junction", lane.junction)):
             row[name] = -1 if value is None else value
@@ -117,16 +118,10 @@ def _points(lane: Lane) -> Array:
     return np.column_stack([line, heading, speed])
 
 
-def _sharpest(points: Array) -> float:
-    """Smallest radius [m] of a lane, averaged over BEND_M."""
-    step = float(np.hypot(*(points[1, :2] - points[0, :2])))
-    return 1.0 / max(float(_bends(points[:, 2], step).max()), 1e-4)
-
-
 def _conflicts(network: RoadNetwork, lanes: Array, points: list[Array]) -> Array:
     """The network's table, and after each lane's rows those lanes that only long vehicles cannot pass at once."""
     table = network.conflicts
-    close = _close_pairs(network, points)
+    close = _close_pairs(network, lanes, points)
     rows = np.zeros(len(table.first) + sum(map(len, close)), CONFLICT)
     _link(lanes, "conflict", [int(end - begin) + len(more)
                               for begin, end, more in zip(table.start[:-1], table.start[1:], close, strict=True)])
@@ -141,7 +136,7 @@ def _conflicts(network: RoadNetwork, lanes: Array, points: list[Array]) -> Array
     return rows
 
 
-def _close_pairs(network: RoadNetwork, points: list[Array]) -> list[list[int]]:
+def _close_pairs(network: RoadNetwork, lanes: Array, points: list[Array]) -> list[list[int]]:
     """For each lane those of its junction that come nearer than LONG_CLEAR_M without a conflict in the table."""
     close: list[list[int]] = [[] for _ in network.lanes]
     before = [set[int]() for _ in network.lanes]
@@ -151,7 +146,9 @@ def _close_pairs(network: RoadNetwork, points: list[Array]) -> list[list[int]]:
     for junction in network.junctions:
         line = {i: points[i][:: max(1, len(points[i]) // 16), :2] for i in junction.turns}
         for a, b in itertools.combinations(junction.turns, 2):
-            if before[a] & before[b] or network.conflicts.are_in_conflict(a, b) or a in before[b] or b in before[a]:
+            if min(lanes["radius_m"][a], lanes["radius_m"][b]) > LONG_RADIUS_M or before[a] & before[b]:
+                continue
+            if network.conflicts.are_in_conflict(a, b) or a in before[b] or b in before[a]:
                 continue
             gap = line[a][:, None] - line[b]
             if (gap ** 2).sum(axis=2).min() < LONG_CLEAR_M ** 2:

@@ -17,7 +17,7 @@ from envs.roads.network import Command
 from envs.state import Lamp
 
 LONG_M = 7.0
-BEND_TO_TURN = 2.2  # a vehicle that takes turns of a radius likes the bends of roads so many times as wide
+BEND_TO_TURN = 3.5  # a vehicle that takes turns of a radius likes the bends of roads so many times as wide
 SHOULDER_USED_M = 0.35  # by long vehicles in bends
 EDGE_M = 0.7  # a cyclist's middle from the lane's right edge
 SIDEWAYS_MPS = 0.4  # without changing lanes
@@ -42,7 +42,7 @@ def throw(user: Row) -> float:
 
 
 @inlined
-def _room_in(world: LaneMap, user: Row, number: int) -> float:
+def _room_in(world: LaneMap, number: int) -> float:
     """Smallest radius [m] of a lane, and of the only lane behind it seen at the scale of turns."""
     lane = world.lanes[number]
     radius = lane.radius_m
@@ -52,22 +52,27 @@ def _room_in(world: LaneMap, user: Row, number: int) -> float:
 
 
 @inlined
+def widest_turn(world: LaneMap, lane: int) -> float:
+    """How much room [m] the widest successor of a lane offers."""
+    row, widest = world.lanes[lane], 0.0
+    for at in range(row.next_from, row.next_to):
+        widest = max(widest, _room_in(world, world.next_lane[at]))
+    return widest
+
+
+@inlined
 def next_lane(world: LaneMap, user: Row, lane: int) -> int:
     """A successor drawn among those wide enough for the vehicle, else the widest; -1 where the road ends."""
-    row, best, widest, count = world.lanes[lane], -1, -1.0, 0
+    row, least, count = world.lanes[lane], min(user.least_radius_m, widest_turn(world, lane)), 0
     for at in range(row.next_from, row.next_to):
-        radius = _room_in(world, user, world.next_lane[at])
-        count += int(radius >= user.least_radius_m)
-        if radius > widest:
-            widest, best = radius, world.next_lane[at]
-    if count > 0:
-        left = int(throw(user) * count)
-        for at in range(row.next_from, row.next_to):
-            if _room_in(world, user, world.next_lane[at]) >= user.least_radius_m:
-                if left == 0:
-                    return world.next_lane[at]
-                left -= 1
-    return best
+        count += int(_room_in(world, world.next_lane[at]) >= least)
+    left = int(throw(user) * count)
+    for at in range(row.next_from, row.next_to):
+        if _room_in(world, world.next_lane[at]) >= least:
+            if left == 0:
+                return world.next_lane[at]
+            left -= 1
+    return -1
 
 
 @inlined
@@ -100,16 +105,16 @@ def advance(world: LaneMap, user: Row, v: float, dt_s: float) -> bool:
 
 @inlined
 def rest(world: LaneMap, user: Row) -> float:
-    """Where in its lane a user keeps [m left of the centre]: the middle; cyclists the right edge.
+    """Where in its lane a user keeps [m left of the centre]: the middle; cyclists the right edge of the road.
 
     In a bend a long vehicle needs more than its width, half of its square over eight radii on either side, and takes
     it from the shoulder.
     """
-    if user.kind == CYCLIST:
-        return EDGE_M - world.lanes[user.path[CUR]].width_m / 2
-    if user.length_m < LONG_M or world.lanes[user.path[CUR]].junction >= 0:
-        return 0.0
     lane = world.lanes[user.path[CUR]]
+    if user.kind == CYCLIST:
+        return EDGE_M - lane.width_m / 2 if lane.right < 0 else 0.0
+    if user.length_m < LONG_M or lane.junction >= 0:
+        return 0.0
     begin = max(user.s - user.length_m, 0.0)
     turned = place(world.points, lane, user.s)[2] - place(world.points, lane, begin)[2]
     return -min(SHOULDER_USED_M, abs(turned) * user.length_m / 12.0)

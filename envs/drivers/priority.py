@@ -40,6 +40,8 @@ NEAR_M = 12.0  # and always from here on
 GIVING_WAY_NEAR_M = 16.0  # who must give way asks from here on
 HALTED_MPS = 0.05
 HALT_M = 3.0  # a halt this close to a stop line serves it
+LONG_WAIT_S = 8.0  # who cannot pass beside a long vehicle lets it go first when it has stood for so long
+SWING_M, SWING_WAIT_S = 15.0, 90.0  # before the line that must be empty for a tail to swing there; not for ever
 AGREE_S = 1.5  # standing drivers of equal rank let each other go after this
 PATIENCE_S = 20.0  # then a gap is enough in which nobody must brake hard
 GIVE_UP_S = 10.0  # who stands this long in spite of its right of way is not waited for
@@ -202,7 +204,11 @@ def conflict_free(world: LaneMap, users: Array, claims: Claims, i: int, k: int, 
                             and _can_merge(user, other, begin + lane.length_m, theirs)):
                         return False
                     continue
-                if only_ego or not conflict.yields or other.is_blocked:
+                if only_ego or other.is_blocked:
+                    continue
+                if conflict.long_only and other.still_s > LONG_WAIT_S and other.still_s > user.still_s:
+                    return False
+                if not conflict.yields:
                     continue
                 if other.v < STANDS_MPS and user.v < STANDS_MPS:
                     waits = user.still_s - other.still_s
@@ -268,6 +274,21 @@ def _is_first(users: Array, bodies: Bodies, i: int, k: int) -> bool:
 
 
 @inlined
+def _can_swing(world: LaneMap, user: Row, bodies: Bodies, k: int) -> bool:
+    """Whether a long vehicle's tail may swing out over the lane on its left when its turn is narrow for it."""
+    before = world.lanes[user.path[k - 1]]
+    if world.lanes[user.path[k]].radius_m >= user.least_radius_m or before.left < 0 or user.still_s > SWING_WAIT_S:
+        return True
+    row = bodies.first[before.left]
+    while row >= 0:
+        body = bodies.body[row]
+        row = body.next
+        if body.front > world.lanes[before.left].length_m - SWING_M:
+            return False
+    return True
+
+
+@inlined
 def ask(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, i: int, signals: Array, dt_s: float) -> None:
     """Give a driver its next passage, or take it away while it can still stop."""
     user, lanes = users[i], world.lanes
@@ -300,7 +321,7 @@ def ask(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, i: int, si
         return
     if not _is_first(users, bodies, i, k):
         return
-    if not has_room(lanes, users, bodies, i, k):
+    if not has_room(lanes, users, bodies, i, k) or not _can_swing(world, user, bodies, k):
         user.is_blocked = 1
         return
     if is_bound and before.control == _STOP and not user.has_halted:
