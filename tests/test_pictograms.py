@@ -51,7 +51,7 @@ def test_left_is_the_mirror_of_right(figure):
 
 
 def test_arrows_point_the_way():
-    """The head is the widest part: above in the straight arrow; of those that turn, the upper part lies on that side."""
+    """The head is the widest part: above in the straight arrow; of those that turn the upper part lies on that side."""
     right = painted(partial(pictograms.turning_arrow, is_left=False))
     assert np.nonzero(right[:75])[1].mean() > 70 and np.nonzero(right)[1].max() > 100
     ahead = painted(pictograms.straight_arrow)

@@ -193,8 +193,8 @@ class TestRenderer:
             assert (frame.instance_id == INSTANCE_ACTOR + 1).sum() < 20
 
     def test_sign_shows_its_face_to_its_traffic_only(self, name):
-        """From 8 m before each of a town's signs: its class and number, its own face rather than another's."""
-        camera, town = CameraConfig(), build_town(1)
+        """From 8 m before each kind of a town's signs: its class and number, its own face rather than another's."""
+        camera, town = CameraConfig(width_px=640, height_px=320), build_town(1)
         for row in np.unique(town.signs.sign, return_index=True)[1]:
             x, y, yaw = town.signs.pose[row]
             height = town.signs.centre_height_m[row]

@@ -27,7 +27,6 @@ from envs.state import VehicleState
 
 NEAR_M, FAR_M = 0.25, 1000.0
 MOST_CASTS = 50  # sets of actors before all is loaded anew: PyBullet keeps about 1.5 kB of each box removed
-FACE_AHEAD_M = 0.02  # a sign's face in front of its board
 
 
 class DisplayError(RuntimeError):
@@ -125,9 +124,7 @@ class _Stage:
         for row in np.flatnonzero(faces.texture == kind):
             yaw = float(faces.yaw_rad[row])
             shape = self._mesh(mesh_path, (255, 255, 255), (1.0, *faces.size_m[row]))
-            ahead = FACE_AHEAD_M * np.array([math.cos(yaw), math.sin(yaw), 0.0])
-            body = self._body(shape, int(faces.semantic[row]), int(faces.instance[row]), faces.centre_m[row] + ahead,
-                              yaw)
+            body = self._body(shape, int(faces.semantic[row]), int(faces.instance[row]), faces.centre_m[row], yaw)
             pybullet.changeVisualShape(body, -1, textureUniqueId=texture, physicsClientId=self.client)
 
     def _show_actors(self, boxes: Boxes) -> None:

@@ -27,7 +27,6 @@ from envs.render.polygons import Canvas, Scratch, View, columns, cover, draw_sol
 from envs.render.scene import Boxes, Light, Scene, SemanticClass, StaticScene, kept
 from envs.weather import CLEAR
 
-FACE_AHEAD_M = 0.02
 MIP_SIZES = (128, 64, 32, 16, 8)
 CELL_M = 24.0  # ground triangles are sought by square cells
 SMALLEST_PX = 0.7  # boxes with a shorter diagonal, such as lamps of cars far away, would only flicker
@@ -270,8 +269,8 @@ def _draw_faces(faces: _Faces, light: Array, view: View, scratch: Scratch, canva
     board = np.empty((4, 3))  # camera coordinates of a face: its normal, its right, its up, its centre
     for k in range(len(faces.yaw)):
         nx, ny = math.cos(faces.yaw[k]), math.sin(faces.yaw[k])
-        dx = faces.centre[k, 0] + FACE_AHEAD_M * nx - view.position_m[0]
-        dy = faces.centre[k, 1] + FACE_AHEAD_M * ny - view.position_m[1]
+        dx = faces.centre[k, 0] - view.position_m[0]
+        dy = faces.centre[k, 1] - view.position_m[1]
         dz = faces.centre[k, 2] - view.position_m[2]
         offset = dx * nx + dy * ny
         if offset >= -1e-3 or not may_show(dx, dy, max(faces.size[k, 0], faces.size[k, 1]), view):

@@ -72,7 +72,7 @@ TREE: tuple[Part, ...] = (
 PROP_PARTS = {PropKind.BUILDING: (HOUSE, SemanticClass.BUILDING), PropKind.TREE: (TREE, SemanticClass.VEGETATION)}
 
 
-BACK_M, POLE_M, POLE_BEHIND_M, POLE_SHORT_M = 0.026, 0.07, 0.04, 0.12  # a sign's back behind its face; its pole
+BACK_M, POLE_M, POLE_BEHIND_M, POLE_SHORT_M = 0.02, 0.07, 0.06, 0.12  # a sign's back behind its face; its pole
 BACK_GREY, POLE_GREY = np.full((8, 8, 3), 141, np.uint8), np.array([128, 130, 132])
 # Leaves before a sign: right of the hidden part's left edge and up from the middle, in shares of the part's width and
 # of the sign; ahead of it [m]; size in shares of the part's width; turn [rad]; how bright.
