@@ -13,7 +13,7 @@ from functools import cache, lru_cache, partial
 
 import numpy as np
 
-from envs import pictograms, sites
+from envs import pictograms, posts, sites
 from envs.faces import (
     Make,
     Painter,
@@ -174,7 +174,7 @@ def place_signs(network: RoadNetwork, rng: np.random.Generator, table: tuple[Sig
 
     Rows are in order of lanes and stations.
     """
-    return sites.place(network, [(sign.stands, sign.share, sign.size_m) for sign in table or SIGNS], LOOKS, rng)
+    return posts.place(network, [(sign.stands, sign.share, sign.size_m) for sign in table or SIGNS], LOOKS, rng)
 
 
 SIGNS: tuple[Sign, ...] = (

@@ -1,8 +1,8 @@
-"""Where signs stand: for each kind a rule that finds all places of a network where it would be true, and the posts.
+"""Where signs are true: for each kind a rule that finds all its places in a network.
 
 A warning stands 30 to 150 m before its reason, farther on faster roads; what binds stands where it begins to. Rules see
-lanes, lines, junctions, pieces and crossings of the network and nothing else; `place` draws which places are used.
-Nothing here knows how a sign looks.
+lanes, lines, junctions, pieces and crossings of the network and nothing else. Which of the places are used, and where
+exactly posts stand, is drawn in `posts.py`. Nothing here knows how a sign looks.
 """
 
 from __future__ import annotations
@@ -15,27 +15,17 @@ from functools import cached_property
 
 import numpy as np
 
-from envs.geometry import Array, is_inside, wrap_angle
-from envs.roads.network import SHOULDER_M, Command, Control, Lane, Marking, RoadNetwork
-from envs.state import SignPosts
+from envs.geometry import is_inside
+from envs.roads.network import Command, Control, Lane, Marking, RoadNetwork
 
 KMH = 1 / 3.6
-BESIDE_ROAD_M = 0.75  # from the paved edge to the post
-BESIDE_LIGHT_M = 0.9  # farther out at a line with lights: a face must not hide the lamps behind it
-ASIDE_M, CLEAR_M = 0.5, 0.45  # steps outwards until a post stands this far off the paved edge, where a road widens
-CENTRE_HEIGHT_M = 2.2  # of a face above the ground, as in towns (VwV-StVO: lower edge at 2 m over footways)
-STACK_GAP_M = 0.04  # between two faces on a post
 LIMIT_STATION_M = 10.0  # of what begins with a lane, after its start
 LINE_SETBACK_M = 0.25  # of a stop or yield sign before its line
-YAW_SPREAD_RAD = math.radians(5.0)  # signs never stand exactly square to the road
-APART_M = 9.0  # between two posts beside a lane: one must not hide the other
-STEP_M = 4.0  # by which a post moves on where there is no room
 NEAREST_WARNING_M, FARTHEST_WARNING_M = 30.0, 150.0
 COMFORTABLE_MPS2 = 2.0  # lateral acceleration: a curve that asks for more at the limit is dangerous
 WET_MPS2 = 4.0  # and more than this no wet asphalt is sure to hold (friction about 0.4)
 LEAST_TURN_RAD = math.radians(25.0)  # of a curve worth a sign
 JOINED_M = 12.0  # two arcs of one curve have less between them
-LEAFY_SHARE, LEAVES = 0.05, (0.25, 0.55)  # of signs; share of a face that leaves hide
 DOUBLE_M = 45.0  # two curves of a double curve have less between them
 
 
@@ -394,83 +384,3 @@ def open_country(streets: Streets) -> Iterator[Site]:
     for lane in streets.outer:
         if _kmh(lane) >= 70 and lane.length_m >= 120.0:
             yield Site(lane.id, 0.35 * lane.length_m, 20.0, 0.7 * lane.length_m)
-
-
-@dataclass
-class _Post:
-    """Signs on one post."""
-
-    lane: int
-    station_m: float
-    is_reversed: bool
-    signs: list[int]
-
-
-MOST_ON_A_POST = 3
-
-
-def _stand(streets: Streets, chosen: list[tuple[int, Site]]) -> list[_Post]:
-    """Posts for the chosen sites: those with one true place share it, others move along until there is room."""
-    posts: dict[int, list[_Post]] = {}
-    fixed = [(sign, site) for sign, site in chosen if site.first_m is None]
-    for sign, site in fixed + [(sign, site) for sign, site in chosen if site.first_m is not None]:
-        beside = posts.setdefault(site.lane, [])
-        at = site.station_m
-        shared = next((post for post in beside if abs(post.station_m - at) < 0.01 and site.first_m is None
-                       and post.is_reversed == site.is_reversed and len(post.signs) < MOST_ON_A_POST), None)
-        if shared is not None:
-            shared.signs.append(sign)
-            continue
-        low, high = (at, at) if site.first_m is None or site.last_m is None else (site.first_m, site.last_m)
-        tries = itertools.chain([at], (at + way * k * STEP_M for k in range(1, 30) for way in (1, -1)
-                                       if low <= at + way * k * STEP_M <= high))
-        free = next((s for s in tries if site.first_m is None
-                     or all(abs(post.station_m - s) >= APART_M for post in beside)), None)
-        if free is not None:
-            beside.append(_Post(site.lane, free, site.is_reversed, [sign]))
-    return [post for lane in sorted(posts) for post in sorted(posts[lane], key=lambda post: post.station_m)]
-
-
-def _foot(network: RoadNetwork, post: _Post) -> tuple[Array, float]:
-    """Where a post stands to the right of its lane, and the lane's heading there."""
-    lane = network.lanes[post.lane]
-    k = min(max(int(lane.station_m.searchsorted(post.station_m)), 1), len(lane.station_m) - 1)
-    share = (post.station_m - lane.station_m[k - 1]) / (lane.station_m[k] - lane.station_m[k - 1])
-    before, after = lane.heading_rad[k - 1:k + 1]
-    heading = float(before + share * wrap_angle(after - before))
-    on_lane = lane.centre_m[k - 1] + share * (lane.centre_m[k] - lane.centre_m[k - 1])
-    right = np.array([math.sin(heading), -math.cos(heading)])
-    aside = lane.width_m / 2 + SHOULDER_M + BESIDE_ROAD_M
-    if lane.signal is not None and lane.length_m - post.station_m < 2 * LINE_SETBACK_M:
-        aside += BESIDE_LIGHT_M
-    foot = on_lane + aside * right
-    while network.distance_to_road(foot[None], 2 * CLEAR_M)[0] < CLEAR_M:
-        foot = foot + ASIDE_M * right
-    return foot, heading
-
-
-def place(network: RoadNetwork, rows: Sequence[tuple[Rule, float, float]], num_looks: int,
-          rng: np.random.Generator) -> SignPosts:
-    """Posts and signs: of each row (rule, share of its places, size [m]) those drawn, in order of lanes and stations.
-
-    On a shared post the first row hangs on top.
-    """
-    streets = Streets(network)
-    chosen = [(sign, site) for sign, (rule, share, _) in enumerate(rows) for site in rule(streets)
-              if share >= 1.0 or rng.random() < share]
-    table: list[tuple[int, float, float, float, float, int, float]] = []
-    for post in _stand(streets, chosen):
-        (x, y), heading = _foot(network, post)
-        yaw = wrap_angle(heading + (0.0 if post.is_reversed else math.pi) + rng.uniform(-YAW_SPREAD_RAD,
-                                                                                       YAW_SPREAD_RAD))
-        height, below = CENTRE_HEIGHT_M + rng.uniform(-0.1, 0.2), 0.0
-        for sign in sorted(post.signs, reverse=True):
-            size = rows[sign][2]
-            height += (below + size) / 2 + STACK_GAP_M if below else 0.0
-            below = size
-            table.append((sign, float(x), float(y), float(yaw), height, post.lane, post.station_m))
-    look = rng.integers(num_looks, size=len(table))
-    leaves = np.where(rng.random(len(table)) < LEAFY_SHARE, rng.uniform(*LEAVES, len(table)), 0.0)
-    column = np.array(table, float).reshape(-1, 7)
-    return SignPosts(sign=column[:, 0].astype(int), pose=column[:, 1:4].copy(), centre_height_m=column[:, 4].copy(),
-                     lane=column[:, 5].astype(int), station_m=column[:, 6].copy(), look=look, leaves=leaves)

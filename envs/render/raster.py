@@ -128,7 +128,8 @@ def _faces(static: StaticScene) -> _Faces:
     for picture in static.textures:
         row = []
         for size in MIP_SIZES:
-            texels.append(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA).reshape(-1, 3))
+            picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+            texels.append(picture.reshape(-1, 3))
             row.append(start)
             start += size * size
         offset.append(row)
