@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -37,7 +36,7 @@ CLEARING_LENGTH_M = 6.0  # of the last vehicle
 ENTERING_MPS = 40 * KMH  # of the first, which arrives as its light turns green
 GREEN_S, MAIN_GREEN_S = (8, 14), (14, 25)  # of side roads, and of stages in which somebody has priority by the signs
 CYCLE_MOST_S = 118.0  # so that whoever arrives at yellow sees green again within 120 s
-SIGNAL_SHARE = 0.55  # of the junctions that may have lights
+SIGNAL_SHARE = 0.6  # of the junctions that may have lights, which are about four fifths
 FEWEST_ARMS, LEAST_LIMIT_MPS = 3, 50 * KMH - 0.1
 _SLACK_S = 1e-6  # so that a phase of whole seconds begins exactly at a step of 0.1 s, whatever its rounding
 
@@ -88,14 +87,6 @@ def phases(plan: SignalPlan, time_s: float, is_on: bool = True) -> Array:
     green = into - RED_YELLOW_S
     return np.where(green < 0.0, int(Phase.RED_YELLOW), np.where(green < plan.green_s, int(Phase.GREEN), np.where(
         green < plan.green_s + plan.yellow_s, int(Phase.YELLOW), int(Phase.RED))))
-
-
-def until_change(plan: SignalPlan, time_s: float) -> Array:
-    """How long each group (G,) still shows what it shows at a time [s]."""
-    into = (time_s + _SLACK_S - plan.start_s) % plan.cycle_s
-    ends = RED_YELLOW_S + np.stack([np.zeros_like(plan.green_s), plan.green_s, plan.green_s + plan.yellow_s,
-                                    plan.cycle_s - RED_YELLOW_S])
-    return np.where(ends > into, ends - into, np.inf).min(axis=0)
 
 
 def plan_signals(network: RoadNetwork, rng: np.random.Generator) -> tuple[RoadNetwork, SignalPlan]:
@@ -180,7 +171,7 @@ def _meet(conflicts: Conflicts, ones: tuple[int, ...], others: tuple[int, ...]) 
 
 
 def _program(network: RoadNetwork, junction: Junction, rng: np.random.Generator) -> _Program:
-    """Stages by colouring the graph of groups that are in each other's way, in a drawn order, with drawn greens."""
+    """The fewest stages, by colouring the graph of groups in each other's way, in a drawn order, with drawn greens."""
     groups = _groups(network, junction)
     conflicts = network.conflicts
     graph = networkx.Graph()
@@ -188,12 +179,8 @@ def _program(network: RoadNetwork, junction: Junction, rng: np.random.Generator)
     for a, b in itertools.combinations(range(len(groups)), 2):
         if _meet(conflicts, tuple(way.id for way in groups[a].ways), tuple(way.id for way in groups[b].ways)):
             graph.add_edge(a, b)
-    colour = networkx.greedy_color(graph, strategy="DSATUR")
-    by_colour: dict[int, list[_Group]] = defaultdict(list)
-    for number, group in enumerate(groups):
-        by_colour[colour[number]].append(group)
-    order = rng.permutation(len(by_colour))
-    stages = tuple(tuple(by_colour[k]) for k in order.tolist())
+    parts = next(found for count in itertools.count(1) if (found := _part(graph, count)) is not None)
+    stages = tuple(tuple(groups[number] for number in parts[k]) for k in rng.permutation(len(parts)).tolist())
     change = tuple(_change_s(conflicts, stage, after)
                    for stage, after in zip(stages, stages[1:] + stages[:1], strict=True))
     ranges = [MAIN_GREEN_S if any(lane.control == Control.NONE for group in stage for lane in group.lanes) else GREEN_S
@@ -202,6 +189,23 @@ def _program(network: RoadNetwork, junction: Junction, rng: np.random.Generator)
     spare = CYCLE_MOST_S - sum(change) - RED_YELLOW_S * len(stages)
     green = np.maximum(np.floor(green * min(1.0, spare / green.sum())), GREEN_S[0])
     return _Program(stages, tuple(green.tolist()), change)
+
+
+def _part(graph: networkx.Graph, count: int, parts: tuple[tuple[int, ...], ...] = ()) -> list[tuple[int, ...]] | None:
+    """The graph's nodes (0, 1, ...) in at most `count` parts without an edge inside, or None; by trying all."""
+    node = sum(len(part) for part in parts)
+    if node == len(graph):
+        return list(parts)
+    for k in range(min(len(parts) + 1, count)):
+        if k == len(parts):
+            tried = (*parts, (node,))
+        elif any(graph.has_edge(node, other) for other in parts[k]):
+            continue
+        else:
+            tried = (*parts[:k], (*parts[k], node), *parts[k + 1:])
+        if (found := _part(graph, count, tried)) is not None:
+            return found
+    return None
 
 
 def _change_s(conflicts: Conflicts, stage: tuple[_Group, ...], after: tuple[_Group, ...]) -> float:

