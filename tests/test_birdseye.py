@@ -7,6 +7,9 @@ from recorded_drive import driven
 
 from envs.geometry import ego_from_world
 from envs.render.birdseye import EGO, PLAN, TRAIL, BirdseyeView, draw_birdseye, town_map
+from envs.render.signals import LIT
+from envs.roads.procedural import build_town
+from envs.state import Phase, VehicleState
 
 
 def test_car_stands_upright_on_the_road():
@@ -50,3 +53,23 @@ def test_other_road_users_are_where_they_are():
     nobody = dataclasses.replace(state, actors=dataclasses.replace(state.actors, pose=np.full_like(pose, 1e4)))
     changed = np.abs(picture - draw_birdseye(nobody, view)).max(axis=2) > 20
     assert 10 < changed.sum() < 200
+
+
+def test_lights_are_bars_across_their_lanes():
+    """Ten metres before a line: green ahead, red and yellow side by side, nothing while the lights are off."""
+    town = build_town(3)
+    lane = next(lane for lane in town.network.lanes if lane.signal is not None)
+    heading = float(lane.heading_rad[-1])
+    x, y = lane.centre_m[-1] - 10 * np.array([np.cos(heading), np.sin(heading)])
+    state = dataclasses.replace(driven()[0][0], town=town, ego=VehicleState(float(x), float(y), heading))
+    view = BirdseyeView(width_px=200, height_px=300, px_per_m=6.0, ego_share=0.5)
+
+    def shown(phase: Phase) -> np.ndarray:
+        signals = np.full(len(town.signal_plan.junction), int(phase))
+        return draw_birdseye(dataclasses.replace(state, signals=signals), view)[150 - 60].astype(int)
+
+    red, yellow, green = LIT.astype(int)
+    assert np.abs(shown(Phase.GREEN)[[95, 105]] - green).max() < 60
+    both = shown(Phase.RED_YELLOW)
+    assert np.abs(both[95] - red).max() < 60 and np.abs(both[105] - yellow).max() < 60
+    assert np.abs(shown(Phase.OFF)[95] - green).max() > 60

@@ -6,6 +6,7 @@ ever sees this picture.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ import numpy as np
 from envs.geometry import Array, box_corners, ego_from_world, world_from_ego
 from envs.render.paving import SemanticClass
 from envs.render.scene import static_scene
+from envs.render.signals import IS_LIT, LIT
 from envs.signs import SIGNS, face
 from envs.state import EGO_SHAPE, ActorKind, PropKind, SignPosts, Town, WorldState
 
@@ -55,6 +57,7 @@ def draw_birdseye(state: WorldState, view: BirdseyeView, trail_m: Array | None =
     if trail_m is not None and len(trail_m) > 1:
         _band(image, pixels(trail_m), TRAIL, width_px=view.px_per_m * 0.45, share=0.8)
     _draw_signs(image, state.town.signs, px_from_world, view)
+    _draw_lights(image, state, pixels, view)
     actors = state.actors
     for kind, pose, size, tone in zip(actors.kind, actors.pose, actors.size_m, actors.colour, strict=True):
         colour = tuple(int(c) for c in tone)
@@ -116,6 +119,20 @@ def _draw_signs(image: Array, signs: SignPosts, px_from_world: Array, view: Bird
         if half <= at[0] < view.width_px - half and half <= at[1] < view.height_px - half:
             icon = _icon(int(sign), 2 * half)
             image[at[1] - half:at[1] + half, at[0] - half:at[0] + half][icon[1]] = icon[0][icon[1]]
+
+
+def _draw_lights(image: Array, state: WorldState, pixels: Callable[[Array], Array], view: BirdseyeView) -> None:
+    """A bar across the end of each lane whose light is lit, in the colours of its lamps from left to right."""
+    for lane in state.town.network.lanes:
+        if lane.signal is None or lane.signal >= len(state.signals):
+            continue
+        colours = LIT[IS_LIT[state.signals[lane.signal]]].tolist()
+        ahead = (lane.centre_m[-1] - lane.centre_m[-2]) / np.hypot(*(lane.centre_m[-1] - lane.centre_m[-2]))
+        left = lane.width_m / 2 * np.array([-ahead[1], ahead[0]])
+        ends = np.linspace(1.0, -1.0, len(colours) + 1)
+        for k, colour in enumerate(colours):
+            _line(image, pixels(lane.centre_m[-1] + ends[k:k + 2, None] * left), tuple(colour),
+                  max(2, round(0.6 * view.px_per_m)))
 
 
 @lru_cache(maxsize=64)
