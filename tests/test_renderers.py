@@ -115,7 +115,7 @@ class TestRenderer:
         camera = CameraConfig()
         frame, pose = drawn(name, straight_road.state(138.0), camera)
         for kind, x, y in [(SemanticClass.ROAD, 146.0, -1.75), (SemanticClass.MARKING, 146.0, -3.5),
-                           (SemanticClass.KERB, 146.0, -4.2), (SemanticClass.TERRAIN, 147.0, -5.5),
+                           (SemanticClass.KERB, 146.0, -4.2), (SemanticClass.TERRAIN, 152.0, -7.6),
                            (SemanticClass.STOP_LINE, 149.75, -1.75), (SemanticClass.ROAD, 149.75, 1.75),
                            (SemanticClass.MARKING, 146.0, 3.5)]:
             assert frame.class_id[pixel(camera, pose, x, y, 0.0)] == kind, (kind, x, y)

@@ -90,7 +90,7 @@ def test_lines_lie_where_the_lanes_say():
     assert not cover(scene, SemanticClass.MARKING, (20.0, -1.75)), "the middle of the lane"
     assert cover(scene, SemanticClass.STOP_LINE, (149.7, -1.75))
     assert not cover(scene, SemanticClass.STOP_LINE, (149.7, 1.75)), "not across the oncoming lane"
-    assert cover(scene, SemanticClass.KERB, (50.0, 4.2)) and not cover(scene, SemanticClass.KERB, (50.0, 4.5))
+    assert cover(scene, SemanticClass.KERB, (50.0, 4.2)) and not cover(scene, SemanticClass.KERB, (50.0, 7.0))
 
 
 def test_zebra_is_bars_along_the_road_that_interrupt_its_lines():

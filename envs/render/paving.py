@@ -108,6 +108,12 @@ def _join(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
             np.concatenate([triangles + start for (_, triangles), start in zip(parts, starts, strict=True)]))
 
 
+def bands(sides_m: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """The bands between pairs of polylines (N, 2), left and right, as one mesh of no more points than they need."""
+    return _join([_strip(left[keep], right[keep]) for left, right, keep in
+                  ((left, right, _thin((left + right) / 2)) for left, right in sides_m)])
+
+
 @njit(cache=True)
 def _corners(points_m: Array, station_m: Array) -> list[int]:
     """Indices of the points before the last that keep a polyline's shape: see `_thin`."""

@@ -16,6 +16,7 @@ from envs.plate import mirrored
 from envs.render.boxes import GLASS, INSTANCE_PROP, INSTANCE_SIGN, Boxes, Part, build, kept, no_boxes, stack
 from envs.render.daylight import Light, light_of
 from envs.render.lamps import LightMap, lamp_boxes, light_map, window_boxes
+from envs.render.pavement import pavements
 from envs.render.paving import Patch, SemanticClass, patches
 from envs.render.signals import head_boxes, lamps
 from envs.render.surfaces import worn
@@ -146,7 +147,7 @@ def static_scene(town: Town, lit_windows: float = 0.0, is_lamp_lit: bool = False
                              INSTANCE_PROP + rows))
     groups += [window_boxes(props, town.seed, lit_windows)] if lit_windows > 0 else []
     groups += [lamp_boxes(town)] if is_lamp_lit else []
-    return StaticScene(worn(patches(town.network), town, is_sunny), stack(groups), *_faces(town.signs))
+    return StaticScene(worn((*pavements(town.network), *patches(town.network)), town, is_sunny), stack(groups), *_faces(town.signs))
 
 
 kept_light, _street_light = kept(light_of), kept(light_map)

@@ -46,7 +46,7 @@ class Pavements(NamedTuple):
 
 def pave(town: Town, route: Route, standing: Actors) -> Pavements:
     """The pavements within REACH_M of a route, round the town's things and round `standing` actors."""
-    kerb, right, limit, after = _rings(town.network)
+    kerb, right, limit, after = rings(town.network)
     _, away = nearest(kerb, route.points_m[::10])
     kept = np.flatnonzero((away < REACH_M) & (limit <= FASTEST_MPS))
     place = np.full(len(kerb) + 1, -1)
@@ -77,7 +77,7 @@ def pave(town: Town, route: Route, standing: Actors) -> Pavements:
     return Pavements(lines, step, is_open, after, before, kerb, limit, away)
 
 
-def _rings(network: RoadNetwork) -> tuple[Array, Array, Array, Array]:
+def rings(network: RoadNetwork) -> tuple[Array, Array, Array, Array]:
     """Kerb points (N, 2), unit vectors to the right (N, 2), speed limits (N,) and the next point (N,) or -1."""
     points, rights, limits, afters, count = [], [], [], [], 0
     for chain, is_closed in _chains(network):
