@@ -147,7 +147,8 @@ def static_scene(town: Town, lit_windows: float = 0.0, is_lamp_lit: bool = False
                              INSTANCE_PROP + rows))
     groups += [window_boxes(props, town.seed, lit_windows)] if lit_windows > 0 else []
     groups += [lamp_boxes(town)] if is_lamp_lit else []
-    return StaticScene(worn((*pavements(town.network), *patches(town.network)), town, is_sunny), stack(groups), *_faces(town.signs))
+    flat = worn((*pavements(town.network), *patches(town.network)), town, is_sunny)
+    return StaticScene(flat, stack(groups), *_faces(town.signs))
 
 
 kept_light, _street_light = kept(light_of), kept(light_map)
