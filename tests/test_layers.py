@@ -13,8 +13,8 @@ MAINS = ("nanodrive", "train_agent")
 EXEMPT = {"scenarios/replay.py": {"envs"}}  # a leaf that draws what a recording holds
 DOORS = {  # package: the files (or folders) that may import it
     "pybullet": ("envs/physics.py", "envs/render/bullet.py"),
-    "numba": ("envs/geometry.py", "envs/traffic.py", "envs/drivers/", "envs/vehicle.py", "envs/labels.py",
-              "envs/render/", "envs/roads/pavements.py", "envs/gaps.py"),
+    "numba": ("envs/kernels.py", "envs/geometry.py", "envs/traffic.py", "envs/drivers/", "envs/vehicle.py",
+              "envs/labels.py", "envs/render/", "envs/roads/pavements.py", "envs/gaps.py"),
     "torch": ("perception/", "agents/imitate.py", "agents/ppo.py", "agents/policies.py", "agents/features.py",
               "agents/fleet.py"),
     "stable_baselines3": ("agents/ppo.py", "agents/rollouts.py"),
