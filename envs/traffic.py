@@ -164,13 +164,14 @@ def _candidates(world: LaneMap, route: Route, count: int, rng: Generator) -> Arr
 
 @kernel
 def _scatter(world: LaneMap, users: Array, places: Array, clear: Array) -> Array:
-    """Put each user on the first candidate left where it fits; which (N,) found one."""
-    is_placed, taken = np.zeros(len(users), np.bool_), 0
+    """Put each user on the first free candidate where it fits; which (N,) found one."""
+    is_placed, is_taken = np.zeros(len(users), np.bool_), np.zeros(len(places), np.bool_)
     for i in range(len(users)):
         user = users[i]
-        while taken < len(places) and not is_placed[i]:
-            number, station = int(places[taken, 0]), places[taken, 1]
-            taken += 1
+        for at in range(len(places)):
+            if is_placed[i] or is_taken[at]:
+                continue
+            number, station = int(places[at, 0]), places[at, 1]
             room = min(world.lanes[number].radius_m / BEND_TO_TURN, widest_turn(world, number))
             if station < user.length_m + 1.0 or room < user.least_radius_m:
                 continue
@@ -186,7 +187,7 @@ def _scatter(world: LaneMap, users: Array, places: Array, clear: Array) -> Array
                 if is_placed[j] and other.path[CUR] == number:
                     fits &= (station - user.length_m - APART_M > other.s
                              or other.s - other.length_m - APART_M > station)
-            is_placed[i] = fits
+            is_placed[i] = is_taken[at] = fits
             user.path[CUR + 1:] = -1
             if not fits:
                 user.path[CUR] = -1

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from envs.drivers.following import CUR, EASY_BRAKE_MPS2, HARDEST_MPS2, JERK_MPS3, PATH, set_offsets
+from envs.drivers.following import CUR, EASY_BRAKE_MPS2, FREE, HARDEST_MPS2, JERK_MPS3, PATH, set_offsets
 from envs.drivers.lane_map import LaneMap, Row, inlined, place
 from envs.road_users import CYCLIST
 from envs.roads.network import Command
@@ -53,8 +53,10 @@ def _room_in(world: LaneMap, number: int) -> float:
 
 @inlined
 def widest_turn(world: LaneMap, lane: int) -> float:
-    """How much room [m] the widest successor of a lane offers."""
+    """How much room [m] the widest successor of a lane offers; FREE where the road ends."""
     row, widest = world.lanes[lane], 0.0
+    if row.next_from == row.next_to:
+        return FREE
     for at in range(row.next_from, row.next_to):
         widest = max(widest, _room_in(world, world.next_lane[at]))
     return widest
@@ -108,15 +110,17 @@ def rest(world: LaneMap, user: Row) -> float:
     """Where in its lane a user keeps [m left of the centre]: the middle; cyclists the right edge of the road.
 
     In a bend a long vehicle needs more than its width, half of its square over eight radii on either side, and takes
-    it from the shoulder.
+    it from the shoulder; it turns left in a wide arc.
     """
     lane = world.lanes[user.path[CUR]]
     if user.kind == CYCLIST:
         return EDGE_M - lane.width_m / 2 if lane.right < 0 else 0.0
-    if user.length_m < LONG_M or lane.junction >= 0:
+    if user.length_m < LONG_M:
         return 0.0
     begin = max(user.s - user.length_m, 0.0)
     turned = place(world.points, lane, user.s)[2] - place(world.points, lane, begin)[2]
+    if lane.junction >= 0 and turned < 0.0:
+        return 0.0
     return -min(SHOULDER_USED_M, abs(turned) * user.length_m / 12.0)
 
 
