@@ -183,7 +183,7 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
         standing_s=memory.standing_s + dt - waits_s if is_standing else 0.0,
         budget_s=memory.budget_s + distance / (SLOWEST_SHARE * limit) + (waits_s if is_standing else 0.0))
     gain, memory = completion - memory.completion, replace(memory, completion=completion)
-    memory, collision, at_fault = _collisions(memory, state, off_lane)
+    memory, collision, at_fault = _collisions(memory, before, state, off_lane)
     memory = replace(memory, pace=_pace(memory.pace, state, completion, at_goal))
     memory, run_stop = _stop_lines(memory, state, route_m, lateral_m)
     memory, run_red = _red_lights(memory, before, state, route_m, lateral_m)
@@ -249,13 +249,14 @@ def _front_station(state: WorldState, route_m: float) -> float:
                               near_m=route_m + front_m)[0]
 
 
-def _collisions(memory: Memory, state: WorldState, is_off_lane: bool) -> tuple[Memory, str | None, bool]:
+def _collisions(memory: Memory, before: WorldState, state: WorldState, is_off_lane: bool
+                ) -> tuple[Memory, str | None, bool]:
     """The updated list of recent contacts, the gravest contact that begins now, and whether one is the ego's fault."""
     now, driven = state.time_s, memory.driven_m
     recent = {body: (time, at) for body, time, at in memory.touched
               if now - time < REPEAT_S or driven - at < REPEAT_M}
     begun = [contact for contact in state.contacts if (contact.kind, contact.id) not in recent]
-    at_fault = any(_is_at_fault(contact, memory.previous, is_off_lane) for contact in begun)
+    at_fault = any(_is_at_fault(contact, before, is_off_lane) for contact in begun)
     recent.update({(contact.kind, contact.id): (now, driven) for contact in state.contacts})
     memory = replace(memory, touched=tuple((body, time, at) for body, (time, at) in recent.items()))
     kinds = {contact.kind for contact in begun}

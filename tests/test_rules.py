@@ -239,7 +239,7 @@ def test_whose_fault_a_collision_is(row, own_mps, is_fault):
     other = actors((first + row[0], *row[1:]))
     hit = (Contact("vehicle", 0, 500.0),)
     facts = judge([state(first, speed_mps=own_mps, actors=other),
-                   state(first, step=1, speed_mps=own_mps, actors=other, contacts=hit)])[0]
+                   state(first, step=1, speed_mps=0.0, actors=other, contacts=hit)])[0]  # the hit has stopped it
     assert facts.new_collision == "vehicle" and facts.is_at_fault is is_fault
     wall = (Contact("static", 3, 500.0),)
     assert judge([state(first), state(first, step=1, contacts=wall)])[0].is_at_fault
