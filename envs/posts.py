@@ -38,6 +38,7 @@ class _Post:
     station_m: float
     is_reversed: bool
     signs: list[int]
+    foot_m: tuple[float, float] | None = None
 
 
 def _stand(chosen: list[tuple[int, Site]]) -> list[_Post]:
@@ -58,15 +59,19 @@ def _stand(chosen: list[tuple[int, Site]]) -> list[_Post]:
         free = next((s for s in tries if site.first_m is None
                      or all(abs(post.station_m - s) >= APART_M for post in beside)), None)
         if free is not None:
-            beside.append(_Post(site.lane, free, site.is_reversed, [sign]))
+            beside.append(_Post(site.lane, free, site.is_reversed, [sign], site.foot_m))
     return [post for lane in sorted(posts) for post in sorted(posts[lane], key=lambda post: post.station_m)]
 
 
 def _feet(network: RoadNetwork, posts: Sequence[_Post]) -> Array:
-    """Where posts stand to the right of their lanes, and the lanes' headings there: (K, 3)."""
+    """Where posts stand, mostly to the right of their lanes, and how their drivers head there: (K, 3)."""
     feet = np.zeros((len(posts), 3))
     for row, post in enumerate(posts):
         lane = network.lanes[post.lane]
+        if post.foot_m is not None:
+            (x, y), (end_x, end_y) = post.foot_m, lane.centre_m[-1]
+            feet[row] = x, y, math.atan2(y - end_y, x - end_x)
+            continue
         k = min(max(int(lane.station_m.searchsorted(post.station_m)), 1), len(lane.station_m) - 1)
         share = (post.station_m - lane.station_m[k - 1]) / (lane.station_m[k] - lane.station_m[k - 1])
         before, after = lane.heading_rad[k - 1:k + 1]
@@ -76,7 +81,7 @@ def _feet(network: RoadNetwork, posts: Sequence[_Post]) -> Array:
             aside += BESIDE_LIGHT_M
         x, y = lane.centre_m[k - 1] + share * (lane.centre_m[k] - lane.centre_m[k - 1])
         feet[row] = x + aside * math.sin(heading), y - aside * math.cos(heading), heading
-    near = np.arange(len(posts))
+    near = np.flatnonzero([post.foot_m is None for post in posts])
     while len(near := near[network.distance_to_road(feet[near, :2], 2 * CLEAR_M) < CLEAR_M]):
         feet[near, :2] += ASIDE_M * np.stack([np.sin(feet[near, 2]), -np.cos(feet[near, 2])], axis=1)
     return feet

@@ -25,6 +25,7 @@ NEAREST_WARNING_M, FARTHEST_WARNING_M = 30.0, 150.0
 COMFORTABLE_MPS2 = 2.0  # lateral acceleration: a curve that asks for more at the limit is dangerous
 WET_MPS2 = 4.0  # and more than this no wet asphalt is sure to hold (friction about 0.4)
 LEAST_TURN_RAD = math.radians(25.0)  # of a curve worth a sign
+ISLAND_EDGE_M = 0.75  # from the edge of a roundabout's island to a post on it
 JOINED_M = 12.0  # two arcs of one curve have less between them
 DOUBLE_M = 45.0  # two curves of a double curve have less between them
 
@@ -41,12 +42,13 @@ class Site:
     first_m: float | None = None
     last_m: float | None = None
     is_reversed: bool = False
+    foot_m: tuple[float, float] | None = None
+    """where the post stands, if not beside the lane"""
 
 
 @dataclass(frozen=True)
 class Curve:
     """A stretch of a lane that bends one way; positive to the left."""
-
     start_m: float
     end_m: float
     turn_rad: float
@@ -57,8 +59,7 @@ class Streets:
     """What rules ask of a network, found once."""
 
     def __init__(self, network: RoadNetwork) -> None:
-        self.network = network
-        self.lanes = network.lanes
+        self.network, self.lanes = network, network.lanes
 
     @cached_property
     def outer(self) -> tuple[Lane, ...]:
@@ -67,7 +68,7 @@ class Streets:
 
     @cached_property
     def before(self) -> dict[int, list[int]]:
-        """The roads' lanes from which one comes to a lane, and whether straight on: by lane."""
+        """The lanes whose successor a lane is, by lane."""
         found: dict[int, list[int]] = {lane.id: [] for lane in self.lanes}
         for lane in self.lanes:
             for after in lane.successors:
@@ -98,7 +99,7 @@ class Streets:
         return {way.turn for way in after} if after and all(way.junction is not None for way in after) else set()
 
     def junction_after(self, lane: Lane) -> int | None:
-        """The junction at a lane's end."""
+        """Which junction is at a lane's end."""
         return next((self.lanes[k].junction for k in lane.successors), None)
 
     def gives_priority(self, lane: Lane) -> bool:
@@ -280,8 +281,8 @@ def roundabout(streets: Streets) -> Iterator[Site]:
 def one_way_end(streets: Streets) -> Iterator[Site]:
     """Where one-way roads end: who stands there must not drive in."""
     for lane in streets.outer:
-        if lane.junction is None and all(beside.opposite is None for beside in streets.abreast(lane)) and \
-                lane.length_m >= 2 * LIMIT_STATION_M:
+        is_one_way = all(beside.opposite is None for beside in streets.abreast(lane))
+        if is_one_way and lane.length_m >= 2 * LIMIT_STATION_M:
             yield Site(lane.id, lane.length_m - LIMIT_STATION_M, is_reversed=True)
 
 
@@ -290,6 +291,20 @@ def only_turns(turns: tuple[Command, ...], streets: Streets) -> Iterator[Site]:
     for lane in streets.outer:
         if streets.ways_on(lane) == set(turns) and lane.length_m >= 50.0:
             yield Site(lane.id, lane.length_m - 16.0, lane.length_m - 34.0, lane.length_m - 12.0)
+
+
+def round_islands(streets: Streets) -> Iterator[Site]:
+    """Where one can only turn right: before such junctions, and on the island of a roundabout facing each entry."""
+    yield from only_turns((Command.RIGHT,), streets)
+    islands = {surface.junction: surface.island_m for surface in streets.network.surfaces
+               if surface.island_m is not None}
+    for lane in streets.outer:
+        island = islands.get(streets.junction_after(lane))
+        if island is not None:
+            centre, end = island.mean(axis=0), lane.centre_m[-1]
+            inner_m = float(np.hypot(*(island - centre).T).min())
+            foot = centre + (inner_m - ISLAND_EDGE_M) / np.hypot(*(end - centre)) * (end - centre)
+            yield Site(lane.id, lane.length_m, foot_m=(float(foot[0]), float(foot[1])))
 
 
 def _first_curves(curves: Sequence[Curve]) -> Iterator[tuple[Curve, bool]]:
@@ -321,19 +336,18 @@ def double_curve(streets: Streets) -> Iterator[Site]:
 
 def wet_curve(streets: Streets) -> Iterator[Site]:
     """Before curves that ask at the limit for more than a wet road holds."""
-    for number, curves in streets.curves.items():
-        lane = streets.lanes[number]
-        for here in curves:
+    for lane in streets.outer:
+        for here in streets.curves[lane.id]:
             if lane.speed_limit_mps ** 2 / here.radius_m > WET_MPS2:
                 yield from _ahead(lane, here.start_m)
 
 
 def hidden_line(streets: Streets) -> Iterator[Site]:
     """Before a curve behind which one must give way."""
-    for number, curves in streets.curves.items():
-        lane = streets.lanes[number]
-        if lane.control != Control.NONE and curves and lane.length_m - curves[-1].end_m < 60.0:
-            yield from _ahead(lane, curves[-1].start_m)
+    for lane in streets.outer:
+        last = streets.curves[lane.id][-1:]
+        if lane.control != Control.NONE and last and lane.length_m - last[0].end_m < 60.0:
+            yield from _ahead(lane, last[0].start_m)
 
 
 def before_piece(piece: str, streets: Streets) -> Iterator[Site]:
