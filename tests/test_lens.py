@@ -100,3 +100,16 @@ def test_a_lamp_in_the_dark_has_a_halo():
     seen = through(night, glare=0.3, darkness=0.9)
     assert seen[71, 161].max() > 8 > seen[71, 200].max()
     np.testing.assert_array_equal(through(night, light=Light(sun=(-1.0, 0.0, 0.1)), glare=0.3), night)
+
+
+def test_shaking_moves_the_picture_by_less_than_its_angle():
+    """A bright column stays within 0.01 rad of its place, and the picture's edges are filled."""
+    bar = np.zeros_like(GREY)
+    bar[:, 150] = 240
+    places = []
+    for step in range(12):
+        seen = through(bar, step=step, vibration_rad=0.01)[80, :, 0].astype(float)
+        places.append(float(seen @ np.arange(320) / seen.sum()) - 150)
+        assert seen.sum() == pytest.approx(240, abs=4)
+    assert np.std(places) > 0.5 and np.abs(places).max() <= 0.01 * CAMERA.focal_px + 0.1
+    assert (through(GREY, vibration_rad=0.01) == 100).all()

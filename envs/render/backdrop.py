@@ -76,11 +76,12 @@ def cloud_tile() -> Array:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _cloud_over(rgb: Array, tile: Array, ahead: Array, left: Array, up: Array, place: Array, paint: Array,
-                space: Array) -> None:
+                space: Array, texel: Array) -> None:
     """Draw clouds and the afterglow into the rows of sky (N, W): tables as in `Backdrop`.
 
     `place` is (cos, sin, x, y) of the camera on the tile, then the share of sky left free, and where the sun is, level
-    (x, y) in the camera's frame; `paint` (2, 3) the colours of clouds and of the glow; `space` (2, W) to work in.
+    (x, y) in the camera's frame; `paint` (2, 3) the colours of clouds and of the glow; `space` (2, W) and
+    `texel` int32 (W,) to work in.
     """
     mask, side, flat = np.int32(tile.shape[0] - 1), np.int32(tile.shape[0]), tile.reshape(-1)
     zero, one, full, half, soft = np.float32(0.0), np.float32(1.0), np.float32(255.0), np.float32(0.5), np.float32(4.0)
@@ -95,7 +96,9 @@ def _cloud_over(rgb: Array, tile: Array, ahead: Array, left: Array, up: Array, p
             beside = left[y, x]
             column = np.int32(cos * far - sin * beside + at_x) & mask
             row = np.int32(sin * far + cos * beside + at_y) & mask
-            covers[x] = fade * min(max(soft * (flat[np.uint32(row * side + column)] - free), zero), one)
+            texel[x] = row * side + column
+        for x in range(rgb.shape[1]):
+            covers[x] = fade * min(max(soft * (flat[np.uint32(texel[x])] - free), zero), one)
         for x in range(rgb.shape[1]):
             beside = left[y, x]
             toward = max(far * sun_x + beside * sun_y, zero)
@@ -190,7 +193,7 @@ class Backdrop:
             self.strength[semantic] = strength
         step = np.float32(GRAIN_M / PUDDLE_M)
         self.water_ahead, self.water_left = step * self.ground_ahead[:, 0], step * self.ground_left  # [texels]
-        self._space = np.empty((2, camera.width_px), np.float32)
+        self._space, self._texel = np.empty((2, camera.width_px), np.float32), np.empty(camera.width_px, np.int32)
         self._fresnel: Array | None = None
         upward = np.float32(CLOUD_SCALE) / (self.rise[:self.first, :1] + np.float32(0.05))
         self.sky_ahead = (self.ahead[:self.first, :1] * upward)[:, 0].astype(np.float32)  # [texels of the cloud tile]
@@ -222,7 +225,7 @@ class Backdrop:
         drift = CLOUD_PX * 64 + pose.position_m[:2] / 40.0  # clouds are far away: they hardly move
         place = np.array([cos, sin, *drift, 1.0 - 0.9 * light.weather.cloud_cover, *sun], np.float32)
         _cloud_over(rgb[:self.first], cloud_tile(), self.sky_ahead, self.sky_left, self.rise[:self.first, 0], place,
-                    np.array([light.cloud, light.afterglow], np.float32), self._space)
+                    np.array([light.cloud, light.afterglow], np.float32), self._space, self._texel)
 
     def fresnel(self, straight: float) -> Array:
         """Share of light that still water mirrors to each pixel (Schlick 1994), float32 (H, W), 0 above the horizon."""

@@ -64,6 +64,14 @@ class _Lamps(NamedTuple):
     air: Array  # (3,) float32: height above the beam's lamps, above the ground [m], extinction [1/m]
 
 
+class _Mirror(NamedTuple):
+    """Space for one row of wet road, (W,) each."""
+
+    foot: Array  # int32 row below what stands nearest in a column
+    part: Array  # float32 share of the mirror image
+    place: Array  # int32
+
+
 class _Row(NamedTuple):
     """Space for one row of pixels, (W,) float32 each."""
 
@@ -156,34 +164,39 @@ def _relight(rgb: Array, class_id: Array, inverse_depth: Array, lamps: _Lamps, h
             kinds[x] &= mark
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _mirror(rgb: Array, blurred: Array, class_id: Array, fresnel: Array, water: Water, share: float,
-            foot: Array) -> None:
+            space: _Mirror) -> None:
     """Lay the mirror image of what stands on the ground, or of the sky, over wet ground, column by column.
 
-    A point z above the ground appears as far below its foot as it stands above it. `foot` (W,) is space to work in.
+    A point z above the ground appears as far below its foot as it stands above it.
     """
     first, zero, one, half = rgb.shape[0] - len(water.ahead), np.float32(0.0), np.float32(1.0), np.float32(0.5)
     wet, rough, smooth = np.float32(share), np.float32(ROUGH), np.float32(PUDDLE - ROUGH)
+    steep, level, least = np.float32(6.0), np.float32(0.62), np.float32(1 / 256)
     cos, sin, at_x, at_y = water.place[0], water.place[1], water.place[2], water.place[3]
     mask, side, tile = np.int32(water.tile.shape[0] - 1), np.int32(water.tile.shape[0]), water.tile.reshape(-1)
+    foot, part, place = space.foot, space.part, space.place
+    lowest, highest = np.uint8(SemanticClass.ROAD), np.uint8(SemanticClass.KERB)
     foot[:] = first
     for y in range(first, rgb.shape[0]):
-        ahead = water.ahead[y - first]
-        for x in range(rgb.shape[1]):
-            kind = class_id[y, x]
-            if kind > SemanticClass.KERB:
-                foot[x] = y + 1
-            elif kind >= SemanticClass.ROAD:
-                left = water.left[y - first, x]
-                column = np.int32(cos * ahead - sin * left + at_x) & mask
-                line = np.int32(sin * ahead + cos * left + at_y) & mask
-                pool = np.float32(6.0) * (tile[np.uint32(line * side + column)] - np.float32(0.62))
-                part = wet * fresnel[y, x] * (rough + smooth * min(max(pool, zero), one))
+        ahead, left, kinds, mirror = water.ahead[y - first], water.left[y - first], class_id[y], fresnel[y]
+        for x in range(len(foot)):
+            foot[x] = y + 1 if kinds[x] > highest else foot[x]
+        for x in range(len(foot)):
+            column = np.int32(cos * ahead - sin * left[x] + at_x) & mask
+            line = np.int32(sin * ahead + cos * left[x] + at_y) & mask
+            place[x] = line * side + column
+        for x in range(len(foot)):
+            pool = min(max(steep * (tile[np.uint32(place[x])] - level), zero), one)
+            is_paved = one if lowest <= kinds[x] <= highest else zero
+            part[x] = is_paved * wet * mirror[x] * (rough + smooth * pool)
+        for x in range(len(foot)):
+            if part[x] > least:
                 source = max(2 * foot[x] - 1 - y, 0)
                 for c in range(3):
-                    rgb[y, x, c] = np.uint8(rgb[y, x, c] + part * (np.float32(blurred[source, x, c]) - rgb[y, x, c])
-                                            + half)
+                    there, here = np.float32(blurred[source, x, c]), np.float32(rgb[y, x, c])
+                    rgb[y, x, c] = np.uint8(np.int32(here + part[x] * (there - here) + half))
 
 
 def _by_class(values: dict[SemanticClass, float], other: float) -> Array:
@@ -214,7 +227,8 @@ class WeatherPass:
         self.back = back
         width = back.camera.width_px
         self._row = _Row(*np.zeros((5, width), np.float32))
-        self._place, self._foot = np.zeros(width, np.int32), np.zeros(width, np.int64)
+        self._place = np.zeros(width, np.int32)
+        self._mirror = _Mirror(np.zeros(width, np.int32), np.zeros(width, np.float32), self._place)
         self._ahead, self._up = back.ahead[:, 0].astype(np.float32), back.rise[:, 0].copy()
         self._left = back.left[0].astype(np.float32)
         self._cut = (CUT_OFF + np.clip(-KINK * self._left, 0.0, KINK_MOST)).astype(np.float32)
@@ -237,7 +251,7 @@ class WeatherPass:
         _relight(rgb, class_id, inverse_depth, lamps, has_beam, is_lit, self._row, self._place)
         if weather.wetness > 0.0:
             _mirror(rgb, self._smeared(rgb, weather.darkness), class_id, self._fresnel, self.back.water(pose),
-                    weather.wetness, self._foot)
+                    weather.wetness, self._mirror)
         return lens.look_through(rgb, class_id, light, self.back.camera, pose, scene.step)
 
     def _smeared(self, rgb: Array, darkness: float) -> Array:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.geometry import Array, interpolate, keep_apart
-from envs.render.boxes import INSTANCE_PROP, Boxes, Part, build
+from envs.render.boxes import INSTANCE_PROP, Boxes, Part, build, kept
 from envs.render.paving import SemanticClass
 from envs.state import PropKind, Props, Town
 
 LIT_LIMIT_MPS = 51 / 3.6  # streets with a lower limit than this have lamps: those within towns
 LAMP_SPACING_M = 30.0  # usual for lamps of 6 to 8 m (EN 13201 class M5)
 LAMP_HEIGHT_M, LAMP_ARM_M = 7.0, 2.6
+CANDIDATE_M = 5.0  # between places that are tried
 POST_BESIDE_M = 3.4  # of the right lane's edge, behind parked cars
 END_CLEAR_M = 6.0  # from a lane's ends, where the kerb turns
 HOUSE_CLEAR_M, TREE_CLEAR_M, SIGN_CLEAR_M = 1.0, 1.6, 2.5
@@ -42,12 +43,13 @@ class LightMap:
     level: Array  # rows run along y
 
 
+@kept
 def street_lamps(town: Town) -> Array:
     """Poses (K, 3) of lamp posts: x_m, y_m and the direction of the arm, towards the street."""
     places = []
     for lane in town.network.lanes:
         if lane.junction is None and lane.right_neighbour is None and lane.speed_limit_mps < LIT_LIMIT_MPS:
-            at = np.arange(END_CLEAR_M, lane.length_m - END_CLEAR_M, 3.0)
+            at = np.arange(END_CLEAR_M, lane.length_m - END_CLEAR_M, CANDIDATE_M)
             heading = np.interp(at, lane.station_m, np.unwrap(lane.heading_rad))
             right = np.stack([np.sin(heading), -np.cos(heading)], axis=1) * (lane.width_m / 2 + POST_BESIDE_M)
             places.append(np.column_stack([interpolate(lane.centre_m, lane.station_m, at) + right,

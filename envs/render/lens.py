@@ -22,13 +22,14 @@ from envs.render.camera import CameraPose
 from envs.render.daylight import SUN_HIDDEN, Light
 from envs.render.paving import SemanticClass
 
+cv2.setNumThreads(1)  # waking threads costs more than small pictures do, and they would not survive a fork
 SPARE_PX = 64  # tiles are this much larger than pictures, so that each frame sees another part
 GLARE_CELL_PX = 8  # glare is computed for cells and blended between them
 # Two halos about the sun, strength and radius, in the form of the CIE's disability glare (1 / angle^2, CIE 146:2002).
 GLARE_HALOS = ((0.85, math.radians(4.0)), (0.30, math.radians(18.0)))
 GLARE_COLOUR = (255.0, 236.0, 196.0)
 GLARE_DIMS = 0.35  # the camera exposes less by this share when it looks into the sun
-BLOOM_CELL_PX, BLOOM_FROM, BLOOM_SIGMA = 4, 188, 1.8  # of the small picture
+BLOOM_HALVINGS, BLOOM_FROM, BLOOM_RAD = 2, 188, 0.042  # of the picture; grey level; reach
 BLOOM_GAIN, BLOOM_DARKNESS = 11.0, 0.4
 WIPE_STEPS, WIPE_PHASES, DROP_PATTERNS = 16, 4, 6  # the wiper passes every 1.6 s
 DROP_RAD = (0.010, 0.034)  # radius of a drop as seen by the lens
@@ -81,20 +82,22 @@ def _glare(rgb: Array, shot: _Shot) -> Array:
     halo = sum(strength / (1 + square / radius**2) for strength, radius in GLARE_HALOS)
     field = np.clip(seen * np.asarray(halo)[..., None] * GLARE_COLOUR, 0, 255).astype(np.uint8)
     full = cv2.resize(field, (camera.width_px, camera.height_px), interpolation=cv2.INTER_LINEAR)
-    return cv2.addWeighted(rgb, 1 - GLARE_DIMS * seen, full, 1.0, 0.0)
+    return cv2.addWeighted(rgb, 1 - GLARE_DIMS * seen, full, 1.0, 0.0, dst=rgb)
 
 
 def _bloom(rgb: Array, shot: _Shot) -> Array:
     """A soft shine about what is very bright."""
     height, width = rgb.shape[:2]
     bright = cv2.subtract(rgb, _level(height, width, BLOOM_FROM))
-    small = cv2.resize(bright, (max(width // BLOOM_CELL_PX, 1), max(height // BLOOM_CELL_PX, 1)),
-                       interpolation=cv2.INTER_AREA)
-    if not small.any():
+    for _ in range(BLOOM_HALVINGS):  # halving twice is three times as quick as a quarter at once
+        bright = cv2.resize(bright, (max(bright.shape[1] // 2, 1), max(bright.shape[0] // 2, 1)),
+                            interpolation=cv2.INTER_AREA)
+    if not bright.any():
         return rgb
-    wide = cv2.GaussianBlur(cv2.convertScaleAbs(small, alpha=BLOOM_GAIN * (0.4 + shot.light.weather.glare)), (0, 0),
-                            BLOOM_SIGMA * shot.camera.focal_px / 190.0)
-    return cv2.add(rgb, cv2.resize(wide, (width, height), interpolation=cv2.INTER_LINEAR))
+    wide = cv2.convertScaleAbs(bright, alpha=BLOOM_GAIN * (0.4 + shot.light.weather.glare))
+    side = 2 * round(BLOOM_RAD * shot.camera.focal_px / 2**BLOOM_HALVINGS) + 1
+    wide = cv2.blur(cv2.blur(wide, (side, side)), (side, side))
+    return cv2.add(rgb, cv2.resize(wide, (width, height), interpolation=cv2.INTER_LINEAR), dst=rgb)
 
 
 @functools.lru_cache(maxsize=16)
@@ -120,7 +123,7 @@ def _streaks(rgb: Array, shot: _Shot) -> Array:
     area = (width + SPARE_PX) * (height + SPARE_PX) / shot.camera.focal_px**2
     count = int(STREAKS_PER_MMPH * (4 + round(weather.rain_mmph)) * area)
     tile = _streak_tile(width + SPARE_PX, height + SPARE_PX, round(shot.camera.focal_px), count)
-    return cv2.addWeighted(rgb, 1.0, _part(tile, shot), 1.0 - 0.6 * weather.darkness, 0.0)
+    return cv2.addWeighted(rgb, 1.0, _part(tile, shot), 1.0 - 0.6 * weather.darkness, 0.0, dst=rgb)
 
 
 def _part(tile: Array, shot: _Shot) -> Array:
@@ -175,7 +178,10 @@ def _drops(rgb: Array, shot: _Shot) -> Array:
 
 @functools.lru_cache(maxsize=16)
 def _dirt_masks(width: int, height: int, focal_px: int, share: float) -> tuple[Array, Array]:
-    """Dust out of focus and what the wiper left: the light that passes, and the haze added, uint8 (H, W, 3) each."""
+    """Dust out of focus and what the wiper left: the light that passes, uint16 of 256, and the haze added, uint8.
+
+    Both (H W 3,).
+    """
     rng = np.random.default_rng([width, height, round(share * 100)])
     film: Array = np.zeros((height, width), np.float32)
     for _ in range(round(700 * share * width * height / focal_px**2 / 2.8)):
@@ -189,38 +195,66 @@ def _dirt_masks(width: int, height: int, focal_px: int, share: float) -> tuple[A
     arc = np.hypot(u - 0.2 * width, v - 1.7 * height) / focal_px  # streaks about the wiper's axis
     streak = np.interp(arc, np.linspace(0.0, arc.max(), 90), rng.uniform(0.0, 0.5, 90) ** 2)
     film = np.clip(film + 0.8 * share * streak + 0.15 * share, 0.0, 0.6)
-    passes, haze = (np.repeat((255 * part + 0.5).astype(np.uint8)[..., None], 3, axis=2)
-                    for part in (1 - film, 0.8 * film))
-    return passes, haze
+    return (np.repeat((256 * (1 - film)).astype(np.uint16), 3), np.repeat((255 * 0.8 * film).astype(np.uint8), 3))
+
+
+@njit(cache=True, nogil=True)
+def _film(flat: Array, passes: Array, haze: Array, shine: float) -> None:
+    """flat * passes / 256 + haze * shine, in place; uint8 (N,) with uint16 (N,) and uint8 (N,)."""
+    bright = np.uint16(shine * 256.0)
+    for i in range(len(flat)):
+        flat[i] = np.uint8((np.uint16(flat[i]) * passes[i] >> 8) + (np.uint16(haze[i]) * bright >> 8))
 
 
 def _dirt(rgb: Array, shot: _Shot) -> Array:
     """Dirt takes light away and spreads the brightness of the sky over its place."""
     passes, haze = _dirt_masks(rgb.shape[1], rgb.shape[0], round(shot.camera.focal_px),
                                round(shot.light.weather.lens_dirt, 2))
-    shine = float(np.mean(shot.light.sky_horizon)) / 255.0
-    return cv2.addWeighted(cv2.multiply(rgb, passes, scale=1 / 255), 1.0, haze, shine, 0.0)
+    _film(rgb.reshape(-1), passes, haze, float(np.mean(shot.light.sky_horizon)) / 256.0)
+    return rgb
 
 
 def _blur(rgb: Array, shot: _Shot) -> Array:
     sigma = shot.light.weather.blur_rad * shot.camera.focal_px
-    return rgb if sigma < LEAST_BLUR_PX else cv2.GaussianBlur(rgb, (0, 0), sigma)
+    side = 2 * math.ceil(2.5 * sigma) - 1
+    return rgb if sigma < LEAST_BLUR_PX else cv2.GaussianBlur(rgb, (side, side), sigma, dst=rgb)
+
+
+@njit(cache=True, nogil=True)
+def _shift(source: Array, out: Array, right: float, down: float, lean: float) -> None:
+    """`source` (H, W, 3) uint8 moved by so many pixels into `out`, the rows sheared by `lean`; edges are kept."""
+    height, width = source.shape[:2]
+    for y in range(height):
+        at_y = min(max(y - down, 0.0), height - 1.001)
+        at_x = -(right + lean * (2.0 * y / height - 1.0))
+        row, column = int(at_y), math.floor(at_x)
+        low, near = np.float32(at_y - row), np.float32(at_x - column)
+        high, far = np.float32(1.0) - low, np.float32(1.0) - near
+        upper, lower, line = source[row].reshape(-1), source[row + 1].reshape(-1), out[y].reshape(-1)
+        begin, end = 3 * max(-column, 0), 3 * min(width - column - 1, width)
+        first, last = begin + 3 * column, end + 3 * column
+        a, b, c, d = upper[first:last], upper[first + 3:last + 3], lower[first:last], lower[first + 3:last + 3]
+        part = line[begin:end]
+        for i in range(len(part)):
+            value = high * (far * a[i] + near * b[i]) + low * (far * c[i] + near * d[i])
+            part[i] = np.uint8(np.int32(value + np.float32(0.5)))
+        line[:begin], line[end:] = upper[:begin], upper[end:]
 
 
 def _shake(rgb: Array, shot: _Shot) -> Array:
     """A mount that shakes while a rolling shutter reads line by line: the picture shifts and leans."""
-    rng = np.random.default_rng(shot.chance)
-    right, down, lean = shot.light.weather.vibration_rad * shot.camera.focal_px * rng.uniform(-1, 1, 3)
-    if max(abs(right), abs(down), abs(lean)) < LEAST_SHAKE_PX:
+    most = shot.light.weather.vibration_rad * shot.camera.focal_px
+    if most < LEAST_SHAKE_PX:
         return rgb
-    height, width = rgb.shape[:2]
-    shift = np.array([[1.0, 2 * lean / height, right - lean], [0.0, 1.0, down]])
-    return cv2.warpAffine(rgb, shift, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    right, down, lean = (most * ((shot.chance >> bits & 1023) / 511.5 - 1.0) for bits in (0, 10, 20))
+    moved = np.empty_like(rgb)
+    _shift(rgb, moved, right, down, lean)
+    return moved
 
 
 def _expose(rgb: Array, shot: _Shot) -> Array:
     stops = shot.light.weather.exposure_ev
-    return rgb if abs(stops) < LEAST_EXPOSURE_EV else cv2.convertScaleAbs(rgb, alpha=2.0**stops)
+    return rgb if abs(stops) < LEAST_EXPOSURE_EV else cv2.convertScaleAbs(rgb, dst=rgb, alpha=2.0**stops)
 
 
 @functools.lru_cache(maxsize=16)
@@ -237,7 +271,8 @@ def _noise(rgb: Array, shot: _Shot) -> Array:
     if half_steps < 1:
         return rgb
     more, less = _noise_tiles(rgb.shape[1] + SPARE_PX, rgb.shape[0] + SPARE_PX, half_steps)
-    return cv2.subtract(cv2.add(rgb, _part(more, shot)), _part(less, shot))
+    cv2.add(rgb, _part(more, shot), dst=rgb)
+    return cv2.subtract(rgb, _part(less, shot), dst=rgb)
 
 
 FILTERS: tuple[tuple[Callable[[Light], bool], Callable[[Array, _Shot], Array]], ...] = (

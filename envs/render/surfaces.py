@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.geometry import Array, interpolate, offset_polyline
+from envs.geometry import Array
+from envs.render.boxes import kept
 from envs.render.daylight import light_of
 from envs.render.paving import Patch, SemanticClass
 from envs.roads.network import Lane, Marking
@@ -64,21 +65,31 @@ def look_of(town_seed: int) -> str:
     return str(rng.choice(list(LOOKS), p=shares / shares.sum()))
 
 
-def _band(middle_m: Array, width_m: Array | float) -> Mesh:
-    """A band about a polyline (N, 2)."""
-    half = np.broadcast_to(np.asarray(width_m) / 2, len(middle_m))
-    left, right = offset_polyline(middle_m, half), offset_polyline(middle_m, -half)
-    lower = np.arange(len(middle_m) - 1)
-    upper = lower + len(middle_m)
+def _band(lane: Lane, from_m: float, to_m: float, left_m: float | Array, width_m: float,
+          step_m: float = 4.0) -> Mesh:
+    """A band along a lane from station to station, its middle `left_m` beside the lane's (at even steps, if several)."""
+    count = max(2, math.ceil((to_m - from_m) / step_m) + 1)
+    share = np.arange(count) / (count - 1)
+    middle, heading = _places(lane, from_m + share * (to_m - from_m))
+    beside = np.ravel(left_m) if np.size(left_m) in (1, count) else np.interp(
+        share, np.linspace(0.0, 1.0, np.size(left_m)), np.ravel(left_m))
+    normal = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
+    vertices = np.concatenate([middle + (beside - width_m / 2)[:, None] * normal,
+                               middle + (beside + width_m / 2)[:, None] * normal])
+    lower = np.arange(count - 1)
+    upper = lower + count  # right side first: counter-clockwise from above
     triangles = np.concatenate([np.stack([lower, lower + 1, upper + 1], 1), np.stack([lower, upper + 1, upper], 1)])
-    return np.concatenate([right, left]), triangles.astype(np.int32)
+    return vertices, triangles.astype(np.int32)
 
 
-def _disc(middle_m: Array, radius_m: float, corners: int = 8, turn: float = 0.0, stretch: float = 1.0) -> Mesh:
-    angle = turn + np.arange(corners) * 2 * math.pi / corners
-    rim = middle_m + radius_m * np.stack([np.cos(angle) * stretch, np.sin(angle)], axis=1)
+def _discs(middle_m: Array, radius_m: Array, corners: int) -> Mesh:
+    """Regular polygons about points (K, 2) with radii (K,)."""
+    angle = np.arange(corners) * 2 * math.pi / corners
+    rim = middle_m[:, None] + radius_m[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     index = np.arange(1, corners - 1)
-    return rim, np.stack([np.zeros_like(index), index, index + 1], axis=1).astype(np.int32)
+    fan = np.stack([np.zeros_like(index), index, index + 1], axis=1)
+    triangles = corners * np.arange(len(middle_m))[:, None, None] + fan
+    return rim.reshape(-1, 2), triangles.reshape(-1, 3).astype(np.int32)
 
 
 def _tiles(middle_m: Array, heading_rad: Array, length_m: float, width_m: float) -> Mesh:
@@ -91,18 +102,16 @@ def _tiles(middle_m: Array, heading_rad: Array, length_m: float, width_m: float)
     return corners.reshape(-1, 2), index.reshape(-1, 3).astype(np.int32)
 
 
-def _at_stations(lane: Lane, at: Array, left_m: float) -> tuple[Array, Array]:
+def _places(lane: Lane, at: Array, left_m: float = 0.0) -> tuple[Array, Array]:
     """Points (K, 2) `left_m` beside the lane's centre at stations (K,), and its headings (K,) there."""
-    heading = np.interp(at, lane.station_m, np.unwrap(lane.heading_rad))
-    left = np.stack([-np.sin(heading), np.cos(heading)], axis=1) * left_m
-    return interpolate(lane.centre_m, lane.station_m, at) + left, heading
+    heading = np.interp(at, lane.station_m, _unwrapped(lane))
+    points = np.stack([np.interp(at, lane.station_m, lane.centre_m[:, k]) for k in range(2)], axis=1)
+    return points + left_m * np.stack([-np.sin(heading), np.cos(heading)], axis=1), heading
 
 
-def _along(lane: Lane, from_m: float, to_m: float, left_m: float | Array, step_m: float = 4.0) -> Array:
-    """Points of a line `left_m` beside the lane's centre."""
-    at = np.linspace(from_m, to_m, max(2, math.ceil((to_m - from_m) / step_m) + 1))
-    return offset_polyline(interpolate(lane.centre_m, lane.station_m, at),
-                           np.interp(np.linspace(0, 1, len(at)), np.linspace(0, 1, np.size(left_m)), np.ravel(left_m)))
+@kept
+def _unwrapped(lane: Lane) -> Array:
+    return np.unwrap(lane.heading_rad)
 
 
 def _stretch(lane: Lane, length_m: float, rng: np.random.Generator) -> tuple[float, float]:
@@ -114,17 +123,17 @@ def _stretch(lane: Lane, length_m: float, rng: np.random.Generator) -> tuple[flo
 
 def _track(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     """Two bands that wheels have polished, all along."""
-    return [_band(_along(lane, END_M, lane.length_m - END_M, side * WHEEL_M, 6.0), TRACK_WIDTH_M) for side in (1, -1)]
+    return [_band(lane, END_M, lane.length_m - END_M, side * WHEEL_M, TRACK_WIDTH_M, 6.0) for side in (1, -1)]
 
 
 def _seam(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     """The joint of two paver's tracks along the lane."""
-    return [_band(_along(lane, END_M, lane.length_m - END_M, 0.12, 8.0), SEAM_M)]
+    return [_band(lane, END_M, lane.length_m - END_M, 0.12, SEAM_M, 6.0)]
 
 
 def _joint(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     """Joints across, between slabs of concrete."""
-    places = _at_stations(lane, np.arange(SLAB_M, lane.length_m - END_M, SLAB_M), 0.0)
+    places = _places(lane, np.arange(SLAB_M, lane.length_m - END_M, SLAB_M), 0.0)
     return [_tiles(*places, JOINT_M, lane.width_m - 2 * BESIDE_PAINT_M)]
 
 
@@ -133,7 +142,7 @@ def _mend(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     width = rng.uniform(0.6, lane.width_m - 2 * BESIDE_PAINT_M)
     free = (lane.width_m - width) / 2 - BESIDE_PAINT_M
     start, end = _stretch(lane, rng.uniform(0.8, 2.5) if rng.random() < 0.7 else rng.uniform(4.0, 15.0), rng)
-    return [_band(_along(lane, start, end, rng.uniform(-free, free)), width)]
+    return [_band(lane, start, end, rng.uniform(-free, free), width)]
 
 
 def _tar(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
@@ -142,7 +151,7 @@ def _tar(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     start, end = _stretch(lane, rng.uniform(3.0, 14.0), rng)
     steps = max(3, math.ceil((end - start) / 0.9))
     left = np.clip(rng.uniform(-half, half) + np.cumsum(rng.normal(0.0, 0.12, steps)), -half, half)
-    return [_band(_along(lane, start, end, left, (end - start) / (steps - 1)), TAR_M)]
+    return [_band(lane, start, end, left, TAR_M, (end - start) / (steps - 1) * 1.0001)]
 
 
 def _skid(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
@@ -153,13 +162,12 @@ def _skid(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     if end - start < 2.0:
         return []
     drift = rng.uniform(-0.2, 0.2)
-    return [_band(_along(lane, start, end, np.array([side * WHEEL_M, side * WHEEL_M + drift])), 0.19)
-            for side in (1, -1)]
+    return [_band(lane, start, end, np.array([side * WHEEL_M, side * WHEEL_M + drift]), 0.19) for side in (1, -1)]
 
 
 def _manhole(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
-    places, _ = _at_stations(lane, np.array([_stretch(lane, 1.0, rng)[0]]), rng.uniform(-0.9, 0.9))
-    return [_disc(places[0], MANHOLE_M)]
+    places, _ = _places(lane, np.array([_stretch(lane, 1.0, rng)[0]]), rng.uniform(-0.9, 0.9))
+    return [_discs(places, np.array([MANHOLE_M]), 8)]
 
 
 def _detour(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
@@ -167,14 +175,14 @@ def _detour(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     if lane.right != Marking.SOLID:
         return []
     start, end = _stretch(lane, rng.uniform(*DETOUR_M), rng)
-    return [_band(_along(lane, start, end, 0.32 - lane.width_m / 2), 0.13)]
+    return [_band(lane, start, end, 0.32 - lane.width_m / 2, 0.13)]
 
 
 def _dot(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     """Raised dots along a broken line."""
     if lane.left != Marking.DASHED:
         return []
-    places = _at_stations(lane, np.arange(END_M, lane.length_m - END_M, DOT_SPACING_M), lane.width_m / 2)
+    places = _places(lane, np.arange(END_M, lane.length_m - END_M, DOT_SPACING_M), lane.width_m / 2)
     return [_tiles(*places, DOT_M, DOT_M)]
 
 
@@ -207,7 +215,7 @@ FEATURES = {  # heights lie between those of asphalt (0) and of paint (0.012 m)
 }
 
 
-def _shadows(town: Town) -> list[Mesh]:
+def _shadows(town: Town) -> Mesh:
     """Spots of shade that trees throw on the road, where they fall on it whole."""
     sun = np.array(light_of(town).sun)
     trees = np.flatnonzero(town.props.kind == PropKind.TREE)
@@ -220,8 +228,7 @@ def _shadows(town: Town) -> list[Mesh]:
     at = foot[:, None] + np.stack([reach * np.cos(angle), reach * np.sin(angle)], axis=-1) + fall[..., None] * sun[:2]
     spots, radius = at.reshape(-1, 2), rng.uniform(*SPOT_M, at.size // 2)
     inside = -town.network.distance_to_road(spots, 8.0) > radius * 1.3
-    turn = math.atan2(sun[1], sun[0])
-    return [_disc(spot, float(size), 7, turn) for spot, size in zip(spots[inside], radius[inside], strict=True)]
+    return _discs(spots[inside], radius[inside], 7)
 
 
 def _joined(parts: list[Mesh]) -> Mesh:
@@ -262,7 +269,8 @@ def worn(patches: tuple[Patch, ...], town: Town, is_sunny: bool = True) -> tuple
         if parts:
             colour = _tinted(asphalt, feature.colour) if isinstance(feature.colour, float) else feature.colour
             added.append(Patch(*_joined(parts), feature.height_m, colour, feature.semantic, feature.is_thin))
-    shadows = _shadows(town) if name in SHADED and is_sunny else []
-    if shadows:
-        added.append(Patch(*_joined(shadows), 0.009, _tinted(asphalt, 0.64), SemanticClass.ROAD))
+    if name in SHADED and is_sunny:
+        vertices, triangles = _shadows(town)
+        if len(triangles):
+            added.append(Patch(vertices, triangles, 0.009, _tinted(asphalt, 0.64), SemanticClass.ROAD))
     return (*aged, *added)
