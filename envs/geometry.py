@@ -165,6 +165,15 @@ def is_inside(outline_m: Array, x_m: float, y_m: float) -> bool:
 
 
 @njit(cache=True)
+def are_inside(outline_m: Array, points_m: Array) -> Array:
+    """Which points (K, 2) lie in a simple polygon (N, 2): `is_inside` of each, bool (K,)."""
+    inside = np.zeros(len(points_m), np.bool_)
+    for k in range(len(points_m)):
+        inside[k] = is_inside(outline_m, points_m[k, 0], points_m[k, 1])
+    return inside
+
+
+@njit(cache=True)
 def keep_apart(points_m: Array, radius_m: Array) -> Array:
     """Which (K,) of the circles, taken in order, touch no earlier one that was kept."""
     kept = np.zeros(len(points_m), np.bool_)

@@ -17,6 +17,7 @@ HALF_M = 3.75
 ARGUMENTS = {
     "straight": (HALF_M, 35.0), "curve": (HALF_M, 40.0, -1.2), "crossing": (HALF_M, 8.0),
     "tee": ((HALF_M, 7.25, HALF_M), 6.0), "cross": ((7.25, HALF_M, 7.25, 10.5), 6.0),
+    "s_bend": (HALF_M, 60.0, -7.0), "bus_bay": (HALF_M, 44.0, -1.0),
     "roundabout": ((HALF_M, 3.5, None, HALF_M), 15.0, 4.5),
 }
 
@@ -154,3 +155,22 @@ def test_roundabout_is_entered_and_left_along_arcs_that_touch_its_ring():
         area = shapely.Polygon(splitter)
         assert area.exterior.is_ccw and paved.contains(area.buffer(-0.01)) and 2.0 < area.area < 30.0
         assert driven.intersection(area).area < 0.05 * area.area, "nobody drives on the splitter"
+
+
+def test_s_bend_ends_as_it_began_and_aside():
+    piece = PIECES["s_bend"](START, HALF_M, 60.0, -7.0)
+    aside = np.array([-START.direction[1], START.direction[0]])
+    np.testing.assert_allclose(piece.end.point_m, START.point_m + 60.0 * START.direction - 7.0 * aside, atol=1e-9)
+    assert piece.end.heading_rad == pytest.approx(START.heading_rad)
+    assert piece.radius_m == pytest.approx((60.0 ** 2 + 7.0 ** 2) / (4 * 7.0)), "of two arcs whose chords halve the way"
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_bus_bay_widens_one_side_alone(side):
+    """Three metres over 20 m, and 12 m long tapers: 3 x (20 + 12) more asphalt than the straight has."""
+    piece = PIECES["bus_bay"](START, HALF_M, 44.0, side)
+    bay = shapely.Polygon(piece.outline_m).difference(shapely.Polygon(straight(START, HALF_M, 44.0).outline_m))
+    assert bay.area == pytest.approx(3.0 * (20.0 + 12.0))
+    middle = START.point_m + 22.0 * START.direction
+    aside = np.array([-START.direction[1], START.direction[0]])
+    assert bay.contains(shapely.Point(middle + side * (HALF_M + 1.5) * aside))

@@ -155,7 +155,8 @@ def sharpest_radius_m(lane) -> float:
 
 
 def test_fast_roads_are_long_and_wide_in_their_bends(networks):
-    smallest = {100: 140.0, 70: 74.0, 50: 20.0, 30: 12.0}  # design radius less half a lane and what chords blur
+    # Design radius less half a lane and what chords blur.
+    smallest = {130: 245.0, 120: 205.0, 100: 138.0, 80: 96.0, 70: 73.0, 60: 34.0, 50: 19.0, 30: 11.0}
     metres: Counter[int] = Counter()
     for network in networks[:150]:
         for lane in network.lanes:
@@ -163,18 +164,22 @@ def test_fast_roads_are_long_and_wide_in_their_bends(networks):
                 kmh = round(lane.speed_limit_mps / KMH)
                 metres[kmh] += lane.length_m
                 assert sharpest_radius_m(lane) >= smallest[kmh]
-                assert lane.length_m >= {100: 145.0, 70: 105.0, 50: 55.0, 30: 0.0}[kmh]
+                assert lane.length_m >= {130: 225.0, 120: 195.0, 100: 145.0, 80: 125.0, 70: 105.0, 60: 85.0, 50: 55.0,
+                                         30: 0.0}[kmh]
+                assert kmh <= 100 or lane.left_neighbour is not None or lane.right_neighbour is not None
                 beside = (lane.opposite, lane.left_neighbour, lane.right_neighbour)
                 assert {network.lanes[k].speed_limit_mps for k in beside if k is not None} == {lane.speed_limit_mps}
             else:
                 assert lane.speed_limit_mps <= 50 * KMH + 1e-9
     share = {kmh: length / metres.total() for kmh, length in metres.items()}
-    assert set(share) == {30, 50, 70, 100}
-    assert share[50] == max(share.values()) and min(share.values()) > 0.02
+    assert set(share) == {30, 50, 60, 70, 80, 100, 120, 130}
+    assert share[50] == max(share.values()) and min(share.values()) > 0.003
+    assert sum(share[kmh] for kmh in (70, 80, 100, 120, 130)) > 0.12
 
 
 def test_minor_arms_give_way_and_a_main_road_leads_through(networks):
     kinds: Counter[Control] = Counter()
+    bends, free = 0, 0
     for network in networks[:150]:
         for junction in network.junctions:
             arms: dict[int, set[Control]] = {}
@@ -185,12 +190,19 @@ def test_minor_arms_give_way_and_a_main_road_leads_through(networks):
             if is_roundabout(network, junction):
                 assert set(controls) == {Control.YIELD}
                 continue
-            assert controls.count(Control.NONE) == 2
             bound = {control for control in controls if control != Control.NONE}
-            assert len(bound) == 1
+            if not bound:
+                free += 1
+                assert {round(network.lanes[lane].speed_limit_mps / KMH) for lane in junction.incoming} == {30}
+                continue
+            assert controls.count(Control.NONE) == 2 and len(bound) == 1
             kinds.update(bound)
+            main = [network.lanes[lane] for lane in junction.incoming if network.lanes[lane].control == Control.NONE]
+            turns = [{network.lanes[after].turn for after in lane.successors} for lane in main]
+            bends += len(controls) == 3 and any(Command.STRAIGHT not in each for each in turns)
         assert all(lane.control == Control.NONE for lane in network.lanes if lane.junction is not None)
     assert 0.4 < kinds[Control.STOP] / kinds.total() < 0.6
+    assert bends > 40 and free > 20, "main roads that turn, and junctions where the right goes first"
 
 
 def test_lanes_of_a_road_lie_side_by_side(networks):
@@ -261,6 +273,23 @@ def test_ring_of_a_roundabout_is_driven_round_and_has_priority(networks):
             if lane.width_m == 4.5:
                 turned = np.unwrap(np.arctan2(*(lane.centre_m - middle).T[::-1]))
                 assert (np.diff(turned) > 0).all(), "counter-clockwise"
+
+
+def test_bus_bays_lie_beside_the_outer_lane_of_slow_roads(networks):
+    count = 0
+    for network in networks[:100]:
+        for bay in network.bays:
+            lane = network.lanes[bay.lane]
+            assert lane.right_neighbour is None and lane.speed_limit_mps <= 50 * KMH + 1e-9
+            for station, is_bay in ((bay.begin_m + 1.0, True), (bay.end_m - 1.0, True),
+                                    (bay.begin_m - bay.taper_m - 1.0, False), (bay.end_m + bay.taper_m + 1.0, False)):
+                at = np.array([np.interp(station, lane.station_m, lane.centre_m[:, k]) for k in (0, 1)])
+                heading = float(np.interp(station, lane.station_m, np.unwrap(lane.heading_rad)))
+                beside = at + (lane.width_m / 2 + 2.0) * np.array([math.sin(heading), -math.cos(heading)])
+                assert network.is_on_road(*beside) == is_bay
+                assert (network.distance_to_road(beside[None])[0] < 1.6) == is_bay or not is_bay
+            count += 1
+    assert count > 50
 
 
 def test_people_cross_slow_straight_streets_from_pavement_to_pavement(networks):

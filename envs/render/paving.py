@@ -19,6 +19,7 @@ from envs.roads.network import (
     CROSSING_KERB_M,
     SHOULDER_M,
     SOLID_BEFORE_JUNCTION_M,
+    Bay,
     Command,
     Control,
     Crossing,
@@ -71,6 +72,7 @@ YIELD_BLOCK_M, YIELD_GAP_M = 0.5, 0.25
 ARROW_SHAFT_M = 0.2
 ARROW_BEFORE_M = (12.0, 32.0)  # feet of a lane's arrows before its end
 ZEBRA_M, ZEBRA_GAP_M = 0.5, 0.5  # RMS sign 293: bars and gaps
+BAY_DASH_M, ZIGZAG_M = 1.0, 2.0
 HATCH_M, HATCH_GAP_M, HATCH_RAD = 0.5, 1.0, math.radians(60)
 KERB_WIDTH_M = 0.35
 GRASS = (98, 132, 70)
@@ -291,6 +293,31 @@ def _clip(area_m: Array, normal: Array, least_m: float) -> Array:
     return np.array(points).reshape(-1, 2)
 
 
+def _bay(network: RoadNetwork, bay: Bay) -> list[tuple[Array, Array]]:
+    """Short dashes between lane and bay, and the zigzag of a bus stop in it (RMS signs 340 and 299)."""
+    lane = network.lanes[bay.lane]
+    edge = offset_polyline(lane.centre_m, -lane.width_m / 2)
+    start = np.arange(bay.begin_m - bay.taper_m + 0.5, bay.end_m + bay.taper_m - 1.0, 2 * BAY_DASH_M)
+    ends = start[:, None] + np.array([0.0, BAY_DASH_M])
+    outer, inner = (interpolate(offset_polyline(edge, aside), lane.station_m, ends)
+                    for aside in (LINE_WIDTH_M / 2, -LINE_WIDTH_M / 2))
+    turns = np.arange(bay.begin_m, bay.end_m, ZIGZAG_M)
+    aside = np.where(np.arange(len(turns)) % 2, 0.4, bay.width_m - 0.2)
+    heading = np.interp(turns, lane.station_m, np.unwrap(lane.heading_rad))
+    right = np.stack([np.sin(heading), -np.cos(heading)], axis=1)
+    corner = interpolate(edge, lane.station_m, turns) + aside[:, None] * right
+    zigzag = [_line(corner[k:k + 2], 0.0, LINE_WIDTH_M) for k in range(len(corner) - 1)]
+    return [_strips(outer, inner), *zigzag]
+
+
+def _edge_breaks(network: RoadNetwork) -> dict[int, Array]:
+    """By lane: the stations (K, 2) between which bus bays interrupt the line on its right [m]."""
+    breaks: dict[int, list[tuple[float, float]]] = {}
+    for bay in network.bays:
+        breaks.setdefault(bay.lane, []).append((bay.begin_m - bay.taper_m, bay.end_m + bay.taper_m))
+    return {lane: np.array(rows) for lane, rows in breaks.items()}
+
+
 def _zebra_breaks(network: RoadNetwork) -> dict[int, Array]:
     """By lane: the stations (K, 2) between which zebras interrupt its lines [m]."""
     breaks: dict[int, list[tuple[float, float]]] = {}
@@ -337,13 +364,14 @@ def patches(network: RoadNetwork) -> tuple[Patch, ...]:
             road = int(np.searchsorted(roads, number, side="right"))
             asphalt[road * 7 % 11 % len(ASPHALT)].append(_strip(left, right))
             kerbs += _kerbs(left, right)
-    breaks, unbroken = _zebra_breaks(network), np.zeros((0, 2))
+    breaks, at_bays, unbroken = _zebra_breaks(network), _edge_breaks(network), np.zeros((0, 2))
+    paint += [part for bay in network.bays for part in _bay(network, bay)]
     islands = [surface.island_m for surface in network.surfaces if surface.island_m is not None]
     paint += [part for area in network.hatched_m for part in _hatching(area)]
     paint += [_zebra(crossing) for crossing in network.crossings if crossing.is_zebra]
     for lane in network.lanes:
         broken = breaks.get(lane.id, unbroken)
-        paint += _between(network, lane, broken)
+        paint += _between(network, lane, np.concatenate([broken, at_bays.get(lane.id, unbroken)]))
         if lane.left_neighbour is None and (lane.opposite is None or lane.id < lane.opposite):
             paint += _edge_paint(lane, lane.width_m / 2, lane.left, broken)  # one of two lanes paints their middle
         paint += _arrows(network, lane)

@@ -16,6 +16,7 @@ from envs.geometry import Array
 from envs.roads.network import (
     CROSSING_KERB_M,
     SHOULDER_M,
+    Bay,
     Command,
     Control,
     Crossing,
@@ -25,13 +26,25 @@ from envs.roads.network import (
     RoadNetwork,
     Surface,
 )
-from envs.roads.pieces import ENTRY_RAD, JunctionPiece, RoundaboutPiece, Socket, join, offset_line
+from envs.roads.pieces import (
+    BAY_M,
+    BAY_TAPER_M,
+    ENTRY_RAD,
+    JunctionPiece,
+    RoadPiece,
+    RoundaboutPiece,
+    Socket,
+    join,
+    offset_line,
+)
 from envs.roads.plan import CROSSING_WIDTH_M, Arm, Node, Plan, Road
 
 KMH = 1 / 3.6
 SOLID_RADIUS_M = 28.0  # a road with a tighter bend has a solid centre line
 CROSSING_LIMIT_MPS = 50 * KMH  # people cross no faster street on foot (R-FGUE 2001: no zebra above 50 km/h)
 ZEBRA_SHARE = 0.6
+PRIORITY_TO_THE_RIGHT_SHARE = 0.75  # of junctions in zones of 30 km/h
+BENDING_SHARE = 0.25  # of tees whose main road turns into the stem
 TURN_LIMIT_MPS = 50 * KMH  # on turn lanes
 _TURNS = {3: Command.LEFT, 2: Command.STRAIGHT, 1: Command.RIGHT}  # by how many arms further, in order of lanes
 
@@ -77,6 +90,7 @@ class Builder:
         self.junctions: list[Junction] = []
         self.crossings: list[Crossing] = []
         self.hatched: list[Array] = []
+        self.bays: list[Bay] = []
         self.incoming: dict[Arm, tuple[int, ...]] = {}  # lanes from the middle outwards
         self.outgoing: dict[Arm, tuple[int, ...]] = {}
 
@@ -90,9 +104,12 @@ class Builder:
                 self.lanes.append(self._road_lane(road, limit_mps, lane, number, is_back, others[0]))
         self.outgoing[road.begin], self.incoming[road.begin] = forward, back
         self.incoming[road.end], self.outgoing[road.end] = forward, back
-        self.surfaces += [Surface(piece.name, piece.outline_m, None) for piece in road.pieces]
+        self.surfaces += [Surface(piece.name, piece.outline_m, None, is_open=piece.wider_m is not None)
+                          for piece in road.pieces]
+        for piece, begin, end in road.rows_of("bus_bay"):
+            self._add_bay(piece, forward[-1], back[-1], begin, end)
         if limit_mps <= CROSSING_LIMIT_MPS + 1e-9:
-            for begin, end in road.rows_of("crossing"):
+            for _, begin, end in road.rows_of("crossing"):
                 self._add_crossing(road, forward, back, begin, end)
 
     def _road_lane(self, road: Road, limit_mps: float, lane: int, number: int, is_back: bool, opposite: int) -> Lane:
@@ -107,6 +124,14 @@ class Builder:
                     Marking.SOLID if is_outer else Marking.DASHED, (), len(self.surfaces),
                     opposite=opposite if is_inner else None, left_neighbour=None if is_inner else lane - 1,
                     right_neighbour=None if is_outer else lane + 1)
+
+    def _add_bay(self, piece: RoadPiece, forward: int, back: int, begin: int, end: int) -> None:
+        """The bus bay of a piece at rows `begin` to `end` of its road, beside the outer lane on that side."""
+        assert piece.wider_m is not None
+        is_right = bool(piece.wider_m[0].max() > 0)
+        lane, rows = (forward, (begin, end)) if is_right else (back, (-1 - end, -1 - begin))
+        first, last = self.lanes[lane].station_m[list(rows)].tolist()
+        self.bays.append(Bay(lane, first + BAY_TAPER_M, last - BAY_TAPER_M, BAY_M, BAY_TAPER_M))
 
     def _add_crossing(self, road: Road, forward: tuple[int, ...], back: tuple[int, ...], begin: int, end: int) -> None:
         """A crossing over all lanes of a road in the middle of rows `begin` to `end` of its line, which is straight."""
@@ -193,11 +218,20 @@ class Builder:
             len(self.surfaces) - 1, junction=junction, turn=turn))
 
     def _minor(self, node: Node) -> dict[int, Control]:
-        """The arms that must give way: a tee's stem, or of a cross the axis with fewer lanes."""
-        control = Control.STOP if self.rng.random() < 0.5 else Control.YIELD
+        """The arms that must give way: a tee's stem, or of a cross the axis with fewer lanes.
+
+        At some tees the main road bends, and it is the arm straight on that gives way. In zones of 30 km/h most
+        junctions have no lines: whoever comes from the right goes first.
+        """
         arms = self.plan.arms(node)
+        if all((node, k) in self.plan.quiet for k in arms) and self.rng.random() < PRIORITY_TO_THE_RIGHT_SHARE:
+            return {}
+        control = Control.STOP if self.rng.random() < 0.5 else Control.YIELD
         if len(arms) == 3:
-            return {k: control for k in arms if (k + 2) % 4 not in arms}
+            stem = next(k for k in arms if (k + 2) % 4 not in arms)
+            lanes = [self.plan.profile[node, k].num_lanes for k in arms]
+            does_bend = self.rng.random() < BENDING_SHARE and len(set(lanes)) == 1
+            return {(stem + int(self.rng.choice((1, 3)))) % 4 if does_bend else stem: control}
         lanes = [self.plan.profile[node, k].num_lanes for k in (0, 1)]
         axis = int(self.rng.integers(2)) if lanes[0] == lanes[1] else int(np.argmin(lanes))
         return {axis: control, axis + 2: control}
@@ -205,4 +239,4 @@ class Builder:
     @property
     def network(self) -> RoadNetwork:
         return RoadNetwork(tuple(self.lanes), tuple(self.junctions), tuple(self.surfaces), tuple(self.crossings),
-                           tuple(self.hatched))
+                           tuple(self.hatched), tuple(self.bays))

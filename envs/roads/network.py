@@ -20,6 +20,7 @@ import numpy as np
 from envs.geometry import (
     Array,
     SegmentIndex,
+    are_inside,
     gaps_to_segments,
     headings,
     index_segments,
@@ -117,6 +118,8 @@ class Surface:
     """junction id, or None for a road"""
     island_m: Array | None = None
     """what is not paved in its middle (K, 2), counter-clockwise"""
+    is_open: bool = False
+    """lanes and shoulders do not cover all of it; so it is in every junction"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +209,17 @@ CHANGE_COST_M = 20.0  # of way that a route would rather drive than change lanes
 GOAL_CLEARANCE_M = 6.0  # between a route's end and the nearest junction
 
 
+@dataclass(frozen=True)
+class Bay:
+    """A bus bay on the right of a lane, from station to station at its full width."""
+
+    lane: int
+    begin_m: float
+    end_m: float
+    width_m: float  # beyond the lane's right edge
+    taper_m: float  # length in which it narrows to nothing at both ends
+
+
 @dataclass(frozen=True, eq=False)
 class RoadNetwork:
     """All lanes (index = id), junctions (index = id) and surfaces of a town."""
@@ -216,6 +230,7 @@ class RoadNetwork:
     crossings: tuple[Crossing, ...] = ()
     hatched_m: tuple[Array, ...] = ()
     """paved convex areas (K, 2), counter-clockwise, that nobody drives on (RMS sign 298)"""
+    bays: tuple[Bay, ...] = ()
 
     @cached_property
     def graph(self) -> networkx.DiGraph:
@@ -261,29 +276,29 @@ class RoadNetwork:
 
     @cached_property
     def _edges(self) -> SegmentIndex:
-        """Lanes and the kerbs of junctions, which no lane follows everywhere; gaps less SHOULDER_M are to the edge."""
+        """Lanes, and kerbs that no lane follows everywhere; gaps less SHOULDER_M are to the edge."""
         kerbs = [np.concatenate([surface.outline_m, surface.outline_m[:1]]) for surface in self.surfaces
-                 if surface.junction is not None]
+                 if surface.junction is not None or surface.is_open]
         return index_segments([lane.centre_m for lane in self.lanes] + kerbs,
                               [lane.width_m / 2 for lane in self.lanes] + [-SHOULDER_M] * len(kerbs))
 
     @cached_property
-    def _junction_areas(self) -> tuple[tuple[float, float, float, Array, Array], ...]:
-        """For each junction surface: a circle around it (x, y, radius) [m], its outline (N, 2), its island's (K, 2)."""
+    def _open_areas(self) -> tuple[tuple[float, float, float, Array, Array], ...]:
+        """Surfaces that lanes do not cover: a circle around each (x, y, radius) [m], outline (N, 2), island (K, 2)."""
         areas = []
         for surface in self.surfaces:
-            if surface.junction is not None:
+            if surface.junction is not None or surface.is_open:
                 x, y = surface.outline_m.mean(axis=0)
                 areas.append((float(x), float(y), float(np.hypot(*(surface.outline_m - (x, y)).T).max()),
                               surface.outline_m, np.zeros((0, 2)) if surface.island_m is None else surface.island_m))
         return tuple(areas)
 
     def is_on_road(self, x_m: float, y_m: float, margin_m: float = SHOULDER_M) -> bool:
-        """Whether a world point lies within `margin_m` of some lane's edge, or inside a junction's kerbs."""
+        """Whether a world point lies within `margin_m` of some lane's edge, or inside a junction's or bay's kerbs."""
         if nearest_segment(self._segments, x_m, y_m, margin_m, (0.0, 0.0))[0] >= 0:
             return True
         return any(abs(x_m - x) < radius and abs(y_m - y) < radius and is_inside(outline, x_m, y_m)
-                   and not is_inside(island, x_m, y_m) for x, y, radius, outline, island in self._junction_areas)
+                   and not is_inside(island, x_m, y_m) for x, y, radius, outline, island in self._open_areas)
 
     def lane_at(self, x_m: float, y_m: float, yaw_rad: float) -> int | None:
         """Id of the nearest lane within SHOULDER_M of its edge whose direction is less than 90 degrees from `yaw_rad`.
@@ -306,9 +321,14 @@ class RoadNetwork:
     def distance_to_road(self, points_m: Array, reach_m: float = math.inf) -> Array:
         """Distance (K,) [m] from points (K, 2) to the nearest paved edge, negative on the road; at most `reach_m`.
 
-        Exact beside roads and junctions. Inside a junction, between lanes, it is the distance to kerb or lane.
+        Exact beside roads and junctions. Inside a junction or bay, between lanes, it is as far to the kerb or a lane.
         """
-        return gaps_to_segments(self._edges, points_m, reach_m + SHOULDER_M) - SHOULDER_M
+        gaps = gaps_to_segments(self._edges, points_m, reach_m + SHOULDER_M) - SHOULDER_M
+        for x, y, radius, outline, island in self._open_areas:
+            near = np.flatnonzero((np.abs(points_m - (x, y)) < radius).all(axis=1) & (gaps > 0))
+            inside = near[are_inside(outline, points_m[near]) & ~are_inside(island, points_m[near])]
+            gaps[inside] = -gaps[inside]
+        return gaps
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,6 +48,7 @@ class RoadPiece:
     line: Array
     half_m: float  # from the middle to the paved edge, on both sides
     radius_m: float  # of the middle line, inf where straight
+    wider_m: tuple[Array, Array] | None = None  # (N,) each: by how much the right and the left side are wider there
 
     @property
     def end(self) -> Socket:
@@ -61,6 +62,10 @@ class RoadPiece:
     @property
     def outline_m(self) -> Array:
         """The paved area (M, 2), counter-clockwise: all lanes and their shoulders."""
+        if self.wider_m is not None:
+            right, left = self.wider_m
+            return np.concatenate([offset_line(self.line, -self.half_m - right),
+                                   offset_line(self.line, self.half_m + left)[::-1]])
         line = self.line if math.isfinite(self.radius_m) else self.line[[0, -1]]
         return np.concatenate([offset_line(line, -self.half_m), offset_line(line, self.half_m)[::-1]])
 
@@ -114,6 +119,7 @@ class RoundaboutPiece(JunctionPiece):
                         float(point[1])).line
 
 
+BAY_M, BAY_TAPER_M = 3.0, 12.0  # width of a bus bay beside the edge line, length of its tapers (RASt 06)
 ENTRY_RAD = 0.52  # between an arm and the points where its lanes touch the ring
 
 
@@ -151,6 +157,25 @@ def curve(start: Socket, half_m: float, radius_m: float, angle_rad: float) -> Ro
 def crossing(start: Socket, half_m: float, length_m: float) -> RoadPiece:
     """A straight on which people walk over the road, in its middle."""
     return replace(straight(start, half_m, length_m), name="crossing")
+
+
+def s_bend(start: Socket, half_m: float, length_m: float, aside_m: float) -> RoadPiece:
+    """Two equal arcs that lead `aside_m` to the left (negative: right) within `length_m` and end as they began."""
+    across = np.array([-start.direction[1], start.direction[0]])
+    middle = start.point_m + (length_m * start.direction + aside_m * across) / 2
+    end = start.point_m + length_m * start.direction + aside_m * across
+    first = to_point(start, half_m, float(middle[0]), float(middle[1]))
+    second = to_point(first.end, half_m, float(end[0]), float(end[1]))
+    return RoadPiece("s_bend", np.concatenate([first.line, second.line[1:]]), half_m, first.radius_m)
+
+
+def bus_bay(start: Socket, half_m: float, length_m: float, side: float) -> RoadPiece:
+    """A straight with a bay for a bus beside it, on the right (`side` -1) or left (1): BAY_M wide, with tapers."""
+    piece = straight(start, half_m, length_m)
+    along = np.linspace(0.0, length_m, len(piece.line))
+    bay = np.interp(along, [0.0, BAY_TAPER_M, length_m - BAY_TAPER_M, length_m], [0.0, BAY_M, BAY_M, 0.0])
+    none = np.zeros_like(bay)
+    return replace(piece, name="bus_bay", wider_m=(bay, none) if side < 0 else (none, bay))
 
 
 def to_point(start: Socket, half_m: float, x_m: float, y_m: float) -> RoadPiece:
@@ -298,5 +323,5 @@ def cross(centre: Socket, halves_m: tuple[float, float, float, float], corner_ra
 
 PIECES: dict[str, Callable[..., Any]] = {
     "straight": straight, "curve": curve, "crossing": crossing, "tee": tee, "cross": cross,
-    "roundabout": roundabout,
+    "roundabout": roundabout, "s_bend": s_bend, "bus_bay": bus_bay,
 }

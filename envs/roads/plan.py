@@ -37,6 +37,7 @@ _RANGES = {
     "narrow_lane_m": (3.0, 3.5),
     "wide_lane_m": (3.25, 3.75),  # where there are several each way
     "block_m": (105.0, 235.0),  # between two rows or columns of the grid
+    "country_scale": (1.3, 2.0),  # of blocks and bends in the open country
     "warp_m": (0.0, 26.0),  # amplitude of the wave that bends rows and columns
     "warp_length_m": (350.0, 700.0),
     "shift_m": (-16.0, 16.0),  # of a junction, in x and in y
@@ -51,7 +52,10 @@ MAIN_AXIS_SHARE, SIDE_AXIS_SHARE = 0.55, 0.25  # of axes with several lanes each
 THREE_LANES_SHARE = 0.25  # of those with three
 SHORTEST_WIDE_M = 170.0  # between two nodes: room to change lanes twice before the junction
 ROUNDABOUT_SHARE, RING_WIDTH_M = 0.3, 4.5  # of junctions of narrow roads; of the lane round it
+COUNTRY_SHARE = 0.25  # of towns with wide blocks
+QUIET_SHARE = 0.4  # of towns with a zone of 30 km/h
 BUILT_UP_SHARE = 0.6  # of roads: where people cross and buses stop
+BUILT_UP_PIECES = ("crossing", "bus_bay")
 CROSSING_SETBACK_M = 7.5  # of a crossing's middle from the end of the road it is near
 CROSSING_WIDTH_M = 4.0  # along the road (R-FGUE 2001)
 
@@ -102,6 +106,7 @@ class Plan:
     feature: dict[Edge, tuple[str, tuple[float, ...]]]  # on the way between two nodes: a piece and its arguments
     crossing: frozenset[Arm]  # with a pedestrian crossing just outside the junction
     ring_m: dict[Node, float]  # radius of the roundabouts
+    quiet: frozenset[Arm]  # of the roads in a zone of 30 km/h, around one junction
 
     def arms(self, node: Node) -> list[int]:
         return arms(self.graph, node)
@@ -142,12 +147,17 @@ class Road:
         inner = (self.profile.num_lanes - 1) * self.profile.lane_width_m
         return self.radius_m - inner >= SHARPEST_RADIUS_M and all(abs(piece.turn_rad) < 2.0 for piece in self.pieces)
 
-    def rows_of(self, name: str) -> Iterator[tuple[int, int]]:
-        """First and last row in `line` of each piece of a name."""
+    @property
+    def is_built_up(self) -> bool:
+        """Whether people cross it or get on buses."""
+        return any(piece.name in BUILT_UP_PIECES for piece in self.pieces)
+
+    def rows_of(self, name: str) -> Iterator[tuple[RoadPiece, int, int]]:
+        """Each piece of a name with its first and last row in `line`."""
         row = 0
         for piece in self.pieces:
             if piece.name == name:
-                yield row, row + len(piece.line) - 1
+                yield piece, row, row + len(piece.line) - 1
             row += len(piece.line) - 1
 
 
@@ -174,10 +184,11 @@ def _streets(rng: np.random.Generator, columns: int, rows: int) -> networkx.Grap
     return graph
 
 
-def _positions(rng: np.random.Generator, graph: networkx.Graph, columns: int, rows: int) -> dict[Node, Array]:
+def _positions(rng: np.random.Generator, graph: networkx.Graph, columns: int, rows: int,
+               scale: float) -> dict[Node, Array]:
     """Where the grid's nodes lie: uneven blocks, warped by a wave along each axis, shifted and turned as a whole."""
-    xs = np.concatenate([[0.0], np.cumsum(draw(rng, "block_m", columns - 1))])
-    ys = np.concatenate([[0.0], np.cumsum(draw(rng, "block_m", rows - 1))])
+    xs = scale * np.concatenate([[0.0], np.cumsum(draw(rng, "block_m", columns - 1))])
+    ys = scale * np.concatenate([[0.0], np.cumsum(draw(rng, "block_m", rows - 1))])
     points = np.array([(xs[i], ys[j]) for i, j in graph])
     wave = 2 * math.pi * points[:, ::-1] / draw(rng, "warp_length_m", 2) + rng.uniform(0, 2 * math.pi, 2)
     points = points + draw(rng, "warp_m", 2) * np.sin(wave) + draw(rng, "shift_m", points.shape)
@@ -256,14 +267,15 @@ def make_plan(rng: np.random.Generator) -> Plan:
     """A plan drawn from `rng`; it may turn out to overlap."""
     columns, rows = _GRIDS[rng.integers(len(_GRIDS))]
     graph = _streets(rng, columns, rows)
-    position = _positions(rng, graph, columns, rows)
+    scale = float(draw(rng, "country_scale")) if rng.random() < COUNTRY_SHARE else 1.0
+    position = _positions(rng, graph, columns, rows, scale)
     heading, bend, sway = {}, {}, {}
     for node in graph:
         towards = np.array([_direction(position, node, step(node, k)) - k * math.pi / 2 for k in arms(graph, node)])
         mean = towards[0] + wrap_angle(towards - towards[0]).mean()
         shortest = min(math.dist(position[node], position[step(node, k)]) for k in arms(graph, node))
         heading[node] = float(mean + draw(rng, "skew_rad"))
-        bend[node] = min(float(draw(rng, "bend_m")), BEND_SHARE * shortest)
+        bend[node] = min(scale * float(draw(rng, "bend_m")), BEND_SHARE * shortest)
     for a, b in graph.edges:
         length = math.dist(position[a], position[b])
         if length > SWAY_FROM_M and min(graph.degree[a], graph.degree[b]) > 2 and rng.random() < 0.7:
@@ -274,7 +286,19 @@ def make_plan(rng: np.random.Generator) -> Plan:
     rings = {node: float(draw(rng, "ring_m")) for node in graph if graph.degree[node] > 2
              and rng.random() < ROUNDABOUT_SHARE and all(profiles[node, k].num_lanes == 1 for k in arms(graph, node))}
     return Plan(graph, position, heading, bend, sway, profiles,
-                *_features(rng, graph, position, bend, chains, profiles), rings)
+                *_features(rng, graph, position, bend, chains, profiles), rings,
+                _quiet(rng, graph, chains, profiles, rings))
+
+
+def _quiet(rng: np.random.Generator, graph: networkx.Graph, chains: list[tuple[Arm, Arm, list[Node]]],
+           profiles: dict[Arm, Profile], rings: dict[Node, float]) -> frozenset[Arm]:
+    """Both ends of the roads of a zone of 30 km/h: all that meet at one junction of narrow roads; empty without one."""
+    centres = [node for node in graph if graph.degree[node] > 2 and node not in rings
+               and all(profiles[node, k].num_lanes == 1 for k in arms(graph, node))]
+    if not centres or rng.random() > QUIET_SHARE:
+        return frozenset()
+    centre = centres[int(rng.integers(len(centres)))]
+    return frozenset(arm for begin, end, _ in chains for arm in (begin, end) if centre in (begin[0], end[0]))
 
 
 def narrowed(plan: Plan) -> Plan:
@@ -405,5 +429,9 @@ def are_apart(roads: list[Road]) -> bool:
 
 
 FEATURES: tuple[Feature, ...] = (
-    Feature("crossing", 0.35, 6.0, lambda rng: (6.0,), is_built_up=True, most_lanes=1),
+    Feature("crossing", 0.3, 6.0, lambda rng: (6.0,), is_built_up=True, most_lanes=1),
+    Feature("bus_bay", 0.2, 46.0, lambda rng: (float(rng.uniform(40.0, 46.0)), float(rng.choice((-1.0, 1.0)))),
+            is_built_up=True, most_lanes=2),
+    Feature("s_bend", 0.2, 70.0, lambda rng: (float(rng.uniform(45.0, 70.0)), float(rng.choice((-1.0, 1.0))
+                                                                               * rng.uniform(4.0, 9.0)))),
 )

@@ -33,22 +33,28 @@ class _Limit:
     shortest_m: float
     longest_m: float
     weight: float  # of being chosen among the suitable ones
+    fewest_lanes: int = 1  # each way
 
 
 _LIMITS = (
-    _Limit(100, 150.0, 150.0, math.inf, 4.0),
-    _Limit(70, 80.0, 110.0, math.inf, 4.0),
-    _Limit(50, 24.0, 60.0, math.inf, 2.0),
+    _Limit(130, 260.0, 230.0, math.inf, 9.0, fewest_lanes=2),
+    _Limit(120, 220.0, 200.0, math.inf, 6.0, fewest_lanes=2),
+    _Limit(100, 150.0, 150.0, math.inf, 3.0),
+    _Limit(80, 105.0, 130.0, math.inf, 3.0),
+    _Limit(70, 80.0, 110.0, math.inf, 3.0),
+    _Limit(60, 40.0, 90.0, math.inf, 1.0),
+    _Limit(50, 24.0, 60.0, math.inf, 3.0),
     _Limit(30, 0.0, 0.0, 280.0, 1.0),
 )
 
 
-def _speed_limit(road: Road, rng: np.random.Generator) -> float:
+def _speed_limit(road: Road, rng: np.random.Generator, is_quiet: bool) -> float:
     """A limit [m/s] that suits the road's bends and length; a long road with a hairpin gets the lowest."""
-    inner_m = road.radius_m - (road.profile.num_lanes - 1) * road.profile.lane_width_m
+    lanes, kmh = road.profile.num_lanes, CROSSING_LIMIT_MPS / KMH + 1e-6 if road.is_built_up else math.inf
+    inner_m = road.radius_m - (lanes - 1) * road.profile.lane_width_m
     suits = [row for row in _LIMITS if inner_m >= row.radius_m and row.shortest_m <= road.length_m <= row.longest_m
-             and (row.kmh * KMH <= CROSSING_LIMIT_MPS + 1e-9 or not any(True for _ in road.rows_of("crossing")))]
-    rows = suits or [_LIMITS[-1]]
+             and row.kmh <= kmh and row.fewest_lanes <= lanes]
+    rows = suits if suits and not is_quiet else [_LIMITS[-1]]
     weights = np.array([row.weight for row in rows])
     return float(rng.choice([row.kmh for row in rows], p=weights / weights.sum())) * KMH
 
@@ -62,7 +68,7 @@ def _paved(plan: Plan, rng: np.random.Generator) -> Builder | None:
         return None
     builder = Builder(plan, rng)
     for road in roads:
-        builder.add_road(road, _speed_limit(road, rng))
+        builder.add_road(road, _speed_limit(road, rng, road.begin in plan.quiet))
     for node, piece in junctions.items():
         builder.add_junction(node, piece)
     return builder
