@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -316,3 +317,30 @@ def test_behind_a_cyclist_one_waits_while_somebody_comes():
     oncoming = [(1, 1150.0 - 60.0 * k, 10.0) for k in range(14)]
     traffic = cars(two_way(), (0, 120.0, 5.0), (0, 90.0, 6.0), *oncoming, cyclist=0)
     assert max(seen.pose[1, 1] for seen in drive(traffic, 20.0)) < -1.5
+
+
+def roundabout() -> Town:
+    """Lane 0 leads north to a ring of radius 14 m and enters it by lane 1; the ring is lanes 2, 3 (joined) and 4."""
+    def arc(begin_deg: float, end_deg: float) -> np.ndarray:
+        angle = np.radians(np.linspace(begin_deg, end_deg, 40))
+        return 14.0 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+    ring: dict = {"junction": 0, "turn": Command.FOLLOW}
+    entry = np.array([[0.0, -24.0], [0.4, -21.0], [1.6, -18.0], [4.0, -15.0], *arc(-66.0, -55.0)[::8]])
+    lanes = (lane(0, [(0, -120), (0, -24)], (1,), control=Control.YIELD),
+             replace(lane(1, [(0, 0), (1, 0)], (3,), **ring), centre_m=entry),
+             replace(lane(2, [(0, 0), (1, 0)], (3,), **ring), centre_m=arc(150.0, 305.0)),
+             replace(lane(3, [(0, 0), (1, 0)], (4,), **ring), centre_m=arc(-55.0, 90.0)),
+             lane(4, [(0, 14), (-150, 14)]))
+    return town_of(road(lanes, (Junction(0, (0,), (1, 2, 3), (4,)),)))
+
+
+def test_the_ring_of_a_roundabout_goes_before_its_entries():
+    traffic = cars(roundabout(), (0, 70.0, 8.0), (2, 6.0, 5.0))
+    drives = drive(traffic, 30.0)
+    assert all(overlapping(seen) == [] for seen in drives)
+    ring = np.array([seen.speed_mps[1] for seen in drives])[:100]
+    x = np.array([seen.pose[:, 0] for seen in drives])
+    passed = [int(np.argmax((x[:, row] < -20.0) & (np.arange(len(x)) > 50))) for row in (0, 1)]
+    assert ring.min() > 4.0 and passed[0] > passed[1] > 0
+    assert (np.array([seen.lamps[1] for seen in drives[:60]]) & (Lamp.LEFT | Lamp.RIGHT) == 0).all()

@@ -26,7 +26,7 @@ CHANGE_MPS = 3.0  # slower than this it takes longer
 INDICATE_S, INDICATE_M = 4.0, 25.0  # before a turn
 BRAKE_LAMP_MPS2 = 0.5
 CREEPS_MPS = 0.03  # slower while braking is standing
-_LEFT, _RIGHT = int(Command.LEFT), int(Command.RIGHT)
+_FOLLOW, _LEFT, _RIGHT = int(Command.FOLLOW), int(Command.LEFT), int(Command.RIGHT)
 _LAMP_BRAKE, _LAMP_LEFT, _LAMP_RIGHT = int(Lamp.BRAKE), int(Lamp.LEFT), int(Lamp.RIGHT)
 
 
@@ -168,6 +168,8 @@ def lamps(world: LaneMap, user: Row) -> int:
         if user.path[k] < 0 or user.off[k] - user.s > max(INDICATE_M, INDICATE_S * user.v):
             break
         lane = world.lanes[user.path[k]]
+        if lane.junction >= 0 and lane.turn == _FOLLOW and world.lanes[user.path[CUR]].junction >= 0:
+            continue  # on the ring of a roundabout: one indicates where one leaves it
         if lane.junction >= 0:
             return lit | (_LAMP_LEFT if lane.turn == _LEFT else _LAMP_RIGHT if lane.turn == _RIGHT else 0)
     return lit

@@ -51,7 +51,7 @@ LEFT_GAP_S, STRAIGHT_GAP_S, RIGHT_GAP_S = 7.1, 6.5, 6.2  # HCM 2010 exhibit 19-1
 MAJOR_LEFT_GAP_S = 4.1  # the same: left turn from the major street; used wherever arms are of equal rank too
 RING_GAP_S = 4.5  # HCM 2010 chapter 21: roundabout entry, 4.1 to 5.2 s
 
-_STOP, _LEFT, _RIGHT = int(Control.STOP), int(Command.LEFT), int(Command.RIGHT)
+_STOP, _FOLLOW, _LEFT, _RIGHT = int(Control.STOP), int(Command.FOLLOW), int(Command.LEFT), int(Command.RIGHT)
 _OFF, _GREEN, _YELLOW = int(Phase.OFF), int(Phase.GREEN), int(Phase.YELLOW)
 CLAIM = np.dtype([("user", "i8"), ("start", "f8"), ("held", "i8"), ("next", "i8")], align=True)
 
@@ -141,6 +141,8 @@ def _critical_gap(lanes: Array, user: Row, k: int, phase: int) -> float:
     control, turn = lanes[user.path[k - 1]].control, lanes[user.path[k]].turn
     if phase != _OFF or control == 0:
         return MAJOR_LEFT_GAP_S
+    if turn == _FOLLOW:
+        return RING_GAP_S
     if turn == _LEFT:
         return LEFT_GAP_S
     return RIGHT_GAP_S if turn == _RIGHT else STRAIGHT_GAP_S
