@@ -18,13 +18,14 @@ from envs.roads.ways import LaneLines, Ways
 SLOTS = ((0, 0.0), (1, 0.15), (0, 0.75), (1, 0.90))  # of a party's members: line beside the leader's, behind it [m]
 SLOTS_M = np.array([behind for _, behind in SLOTS])  # by size less one: how far the last is behind the leader
 ABREAST_M = 0.6  # on a way over the road
-WALK, APPROACH, WAIT, CROSS, RETURN, HIDE = range(6)  # what a party does
+WALK, APPROACH, WAIT, CROSS, RETURN, HIDE, LINGER = range(7)  # what a party does
 
 # A party: its members are `size` rows of people from `first`. Walking, it is a `share` of the step beyond the pavement
 # point `place`, on a line; `heading` is 1 with the kerb on the left. Else it is on the way `way`, coming from `end`, at
-# a progress, beside its middle by `shift_m`. `due_m` is left to walk before it crosses where nothing is marked.
+# a progress, beside its middle by `shift_m`. `due_m` is left to walk before it crosses where nothing is marked; to
+# one that lingers it is how near the ego car comes before it goes to its way, which it then surely takes (`meets`).
 _WHOLE = ("row", "first", "size", "place", "heading", "line", "state", "way", "end", "cursor", "runs", "turns_back",
-          "has_met")
+          "has_met", "meets")
 _REAL = ("share", "pace_mps", "progress_m", "shift_m", "timer_s", "waited_s", "road_s", "due_m")
 PARTY = np.dtype([(name, np.int64) for name in _WHOLE] + [(name, np.float64) for name in _REAL])
 PERSON = np.dtype([("party", np.int64), ("line", np.int64), *((name, np.float64) for name in (
@@ -46,7 +47,7 @@ def settle(parties: Any, people: Any, ground: Ground) -> None:
         party = parties[people[i].party]
         x, y = goal(party, people[i], ground)
         people[i].x_m, people[i].y_m = x, y
-        if party.state == WALK:
+        if party.state in (WALK, LINGER):
             place, share = shifted(ground.pavements, party.place, party.share,
                                    party.heading * (1.0 - people[i].behind_m))
             after = point(ground.pavements, place, share, member_line(party, people[i].line))
@@ -59,7 +60,7 @@ def settle(parties: Any, people: Any, ground: Ground) -> None:
 @inlined
 def goal(party: Any, person: Any, ground: Ground) -> tuple[float, float]:
     """Where a person wants to be now [m]."""
-    if party.state == WALK:
+    if party.state in (WALK, LINGER):
         place, share = shifted(ground.pavements, party.place, party.share, -party.heading * person.behind_m)
         return point(ground.pavements, place, share, member_line(party, person.line))
     beside = 0.0 if party.size == 1 else ABREAST_M * (person.line - 0.5)

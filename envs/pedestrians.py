@@ -14,7 +14,7 @@ import numpy as np
 
 from envs.gaps import seen
 from envs.geometry import Array
-from envs.parties import CROSS, HIDE, PARTY, PERSON, RETURN, SLOTS, WAIT, WALK, Ground, settle
+from envs.parties import CROSS, HIDE, LINGER, PARTY, PERSON, RETURN, SLOTS, WAIT, WALK, Ground, settle
 from envs.roads.network import Route
 from envs.roads.pavements import nearest, pave
 from envs.roads.ways import WayKind, find_ways, lane_lines
@@ -26,6 +26,9 @@ PACE_RANGE_MPS = (0.6, 2.1)
 NEAR_M = 40.0  # of the route: where most people are
 CROSSING_NEAR_M = 40.0  # of a marked crossing: where people are CROSSING_DRAW times as many
 CROSSING_DRAW = 3.0
+LINGER_SHARE = 0.3  # of parties that stand near a crossing on the route until the ego car comes,
+LINGER_NEAR_M = 10  # at most so far from it along the kerb,
+LINGER_UNTIL_M = (35.0, 90.0)  # when it is so near
 CHILD_SHARE = 0.3  # of episodes in which a child hides, where it can
 CHILD_RUN_MPS = (2.0, 3.0)
 CHILD_HEIGHT_M = (1.10, 1.30)
@@ -79,6 +82,7 @@ class Walkers:
         self._ground = Ground(pavements, find_ways(town, route, pavements, parked), lane_lines(town.network))
         size, pace = draw_people(count, rng)
         self._parties, self._people = _form_parties(self._ground, pace, rng)
+        _linger(self._parties, self._ground, town, route, rng)
         _hide_child(self._parties, self._ground, size, rng)
         self.party = self._people["party"].copy()
         self._luck = rng.random((len(self._parties), LUCK))
@@ -158,6 +162,28 @@ def _form_parties(ground: Ground, pace_mps: Array, rng: np.random.Generator) -> 
     slot = np.arange(len(people)) - parties["first"][people["party"]]
     people["line"], people["behind_m"] = np.array(SLOTS)[slot].T
     return parties, people
+
+
+def _linger(parties: Array, ground: Ground, town: Town, route: Route, rng: np.random.Generator) -> None:
+    """Some parties stand near crossings on the route and wait for the ego car, so that it meets people there."""
+    pavements, ways = ground.pavements, ground.ways
+    driven = set(route.lanes[:int(route.lane_index[-1]) + 1])
+    met = [row for row, crossing in enumerate(ways.crossing.tolist())
+           if crossing >= 0 and driven & set(town.network.crossings[crossing].lanes)]
+    if not met:
+        return
+    for party in np.flatnonzero(rng.random(len(parties)) < LINGER_SHARE).tolist():
+        way, end, away = rng.choice(met), rng.integers(2), rng.integers(-LINGER_NEAR_M, LINGER_NEAR_M + 1)
+        place = foot = ways.foot[way, end]
+        for _ in range(abs(away)):
+            further = (pavements.after if away > 0 else pavements.before)[place]
+            if not pavements.is_open[further].all():
+                break
+            place = further
+        row = parties[party]
+        row["state"], row["way"], row["end"], row["place"] = LINGER, way, end, place
+        row["share"], row["heading"] = 0.0, -1 if place != foot and away > 0 else 1
+        row["due_m"] = rng.uniform(*LINGER_UNTIL_M)
 
 
 def _hide_child(parties: Array, ground: Ground, size_m: Array, rng: np.random.Generator) -> None:

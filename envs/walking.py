@@ -29,6 +29,7 @@ from envs.parties import (
     APPROACH,
     CROSS,
     HIDE,
+    LINGER,
     RETURN,
     SLOTS_M,
     WAIT,
@@ -69,7 +70,7 @@ CHILD_WINDOW_M = 3.0
 CHILD_FREEZES = 0.6  # share of children who stop in the first lane when they see what comes,
 CHILD_FREEZE_S = (1.5, 3.0)  # for so long,
 CHILD_FREEZE_M = 2.2  # so far from the paved edge
-CHILD_PATIENCE_S = 180.0
+CHILD_PATIENCE_S = LINGER_PATIENCE_S = 180.0
 ZEBRA, FREE = int(WayKind.ZEBRA), int(WayKind.FREE)
 OFF, RED = int(Phase.OFF), int(Phase.RED)
 
@@ -103,6 +104,8 @@ def advance(parties: Any, people: Any, ground: Ground, sight: Sight, luck: Array
             _cross(party, leader, ground, sight, luck, dt_s)
         elif party.state == RETURN:
             _return(party, ground, luck, dt_s)
+        elif party.state == LINGER:
+            _linger(party, ground, sight, luck, dt_s)
         else:
             _hide(party, ground, sight, luck, dt_s)
     for i in range(len(people)):
@@ -141,12 +144,39 @@ def _walk(party: Any, ground: Ground, luck: Array, way_m: float) -> None:
     place = party.place
     party.place, party.share = shifted(pavements, place, share, 0.0)
     party.due_m -= way_m
-    if party.place != place and ways.at[party.place] >= 0:
+    if party.place == place:
+        return
+    if party.meets == 1 and party.place == ways.foot[party.way, party.end]:
+        _approach(party, luck)
+    elif party.meets == 0 and ways.at[party.place] >= 0:
         way, end = ways.at[party.place] // 2, ways.at[party.place] % 2
         if party.due_m < (0.0 if ways.kind[way] == FREE else DUE_M[1]) and draw(party, luck) < TAKES[ways.kind[way]]:
-            party.way, party.end, party.state = way, end, APPROACH
-            party.progress_m = party.shift_m = party.waited_s = party.road_s = 0.0
-            party.timer_s = HESITATION_S[0] + (HESITATION_S[1] - HESITATION_S[0]) * draw(party, luck)
+            party.way, party.end = way, end
+            _approach(party, luck)
+
+
+@inlined
+def _approach(party: Any, luck: Array) -> None:
+    """Turn to the kerb where the party's way begins."""
+    party.state, party.meets = APPROACH, 0
+    party.progress_m = party.shift_m = party.waited_s = party.road_s = 0.0
+    party.timer_s = HESITATION_S[0] + (HESITATION_S[1] - HESITATION_S[0]) * draw(party, luck)
+
+
+@compiled
+def _linger(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) -> None:
+    """Stand and talk near a way on the ego car's route; go and cross when it comes, or walk on when it has passed."""
+    party.waited_s += dt_s
+    gap = distance_of(sight.cars[0], party.way, ground.ways, ground.lanes)
+    has_passed = party.has_met == 1 and (np.isnan(gap) or gap < 0.0)
+    if gap < 20.0:
+        party.has_met = 1
+    if not (has_passed or gap < party.due_m or party.waited_s > LINGER_PATIENCE_S):
+        return
+    party.meets = 0 if has_passed else 1
+    party.state, party.waited_s, party.due_m = WALK, 0.0, DUE_M[0]
+    if party.meets == 1 and party.place == ground.ways.foot[party.way, party.end]:
+        _approach(party, luck)
 
 
 @compiled
@@ -265,7 +295,7 @@ def _return(party: Any, ground: Ground, luck: Array, dt_s: float) -> None:
 def _leave(party: Any, ground: Ground, luck: Array, end: int) -> None:
     """Walk on from an end of the way, in either direction."""
     place = ground.ways.foot[party.way, end]
-    party.state, party.place, party.share, party.runs = WALK, place, 0.0, 0
+    party.state, party.place, party.share, party.runs, party.meets = WALK, place, 0.0, 0, 0
     party.heading = 1 if draw(party, luck) < 0.5 else -1
     party.due_m = DUE_M[0] - DUE_M[1] * np.log(1.0 - draw(party, luck))
     wish = 2 if party.heading > 0 else 0

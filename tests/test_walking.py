@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.gaps import seen
-from envs.parties import CROSS, HIDE, PARTY, PERSON, SLOTS, WAIT, WALK, Ground, settle
+from envs.parties import CROSS, HIDE, LINGER, PARTY, PERSON, SLOTS, WAIT, WALK, Ground, settle
 from envs.roads.network import Crossing
 from envs.roads.pavements import pave
 from envs.roads.ways import WayKind, find_ways, lane_lines
@@ -306,6 +306,41 @@ def test_a_child_does_not_run_into_what_nobody_can_help(case: str) -> None:
         story.step()
         front += 0.1 * speed
     assert story.state == WALK and front > 90.0, "it gives the game up when the car has passed"
+
+
+def lingering(away: int) -> Story:
+    """A party that stands `away` points from the crossing's south end until the ego car is 50 m from it."""
+    story = Story(WayKind.ZEBRA, [], state=LINGER)
+    party = story.parties[0]
+    party["place"], party["heading"], party["line"] = story.ground.ways.foot[0, 0] - away, 1, 1
+    party["due_m"] = 50.0
+    settle(story.parties, story.people, story.ground)
+    return story
+
+
+@pytest.mark.parametrize("away", [0, 8])
+def test_who_lingers_goes_to_cross_when_the_ego_car_comes(away: int) -> None:
+    """The ego car drives evenly at 8 m/s: at 50 m the party starts, walks to the kerb, and crosses before it stops."""
+    story, front = lingering(away), 5.0
+    while story.state == LINGER:
+        story.ego = VehicleState(front - EGO_SHAPE.front_m, -1.75, 0.0, speed_mps=8.0)
+        story.step()
+        front += 0.8
+    assert 78.0 - front == pytest.approx(49.6, abs=0.9)
+    story.ego = VehicleState(70.0, -1.75, 0.0)
+    assert story.until(CROSS, within_s=story.time_s + 12.0)
+    assert story.until(WALK, within_s=story.time_s + 8.0) and story.y_m > 4.0
+
+
+def test_who_lingers_walks_on_when_the_ego_car_has_gone() -> None:
+    """It came out of a drive near the crossing, too late for anybody to start."""
+    story, front = lingering(8), 70.0
+    story.parties[0]["due_m"] = -1.0
+    while story.state == LINGER:
+        story.ego = VehicleState(front - EGO_SHAPE.front_m, -1.75, 0.0, speed_mps=80.0)
+        story.step()
+        front += 8.0
+    assert front > 78.0 and int(story.parties[0]["meets"]) == 0
 
 
 def test_a_group_stays_together_over_the_road_and_beyond() -> None:
