@@ -6,14 +6,9 @@ speed at which it may be driven with the bends of its own lane ahead. Nothing he
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import itertools
 import math
-import types
 import weakref
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,21 +25,7 @@ PART_CLEAR_M = 2.6  # between the centre lines of two lanes that part, for cars 
 LONG_RADIUS_M = 40.0  # who turns wider than this stays in its lane
 LONG_CLEAR_M = 4.0  # between centre lines on which two may turn at once if one of them is a lorry or a bus
 
-_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).digest()
-
-
-def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function, and anew whenever any file of this folder has changed.
-
-    The compiler's cache looks at the file of a function alone, not at those of the functions inlined into it; but what
-    a function encloses belongs to its key.
-    """
-    code = function.__code__.replace(co_freevars=("_sources",))
-    keyed = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__,
-                               (types.CellType(_SOURCES),))
-    return njit(cache=True, nogil=True, error_model="numpy")(functools.update_wrapper(keyed, function))
-
-
+kernel = njit(cache=True, nogil=True, error_model="numpy")
 inlined = njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 
 Row = Any  # one record of a table: the fields of its dtype are its attributes
