@@ -67,7 +67,7 @@ def look_of(town_seed: int) -> str:
 
 def _band(lane: Lane, from_m: float, to_m: float, left_m: float | Array, width_m: float,
           step_m: float = 4.0) -> Mesh:
-    """A band along a lane from station to station, its middle `left_m` beside the lane's (at even steps, if several)."""
+    """A band along a lane between two stations, its middle `left_m` beside the lane's (at even steps, if several)."""
     count = max(2, math.ceil((to_m - from_m) / step_m) + 1)
     share = np.arange(count) / (count - 1)
     middle, heading = _places(lane, from_m + share * (to_m - from_m))
