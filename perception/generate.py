@@ -36,7 +36,7 @@ from envs.state import EGO_SHAPE, ActorKind, Actors, Control, Town, VehicleState
 from scenarios.spec import SPLITS
 
 DATASET_VERSION = 2
-MAX_SIGNS = 8  # a frame keeps its nearest signs; more are never seen at once in our towns
+MAX_SIGNS = 8  # a frame keeps its nearest signs
 ROUTES_PER_TOWN = 4
 PATH_END_M = 40.0  # no frame this near to a route's end, where the path label runs out
 FIELDS: dict[str, tuple[tuple[int, ...], str]] = {  # name: shape behind the frame axis, dtype; rgb is put first
