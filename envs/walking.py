@@ -70,6 +70,7 @@ CHILD_WINDOW_M = 3.0
 CHILD_FREEZES = 0.6  # share of children who stop in the first lane when they see what comes,
 CHILD_FREEZE_S = (1.5, 3.0)  # for so long,
 CHILD_FREEZE_M = 2.2  # so far from the paved edge
+EGO_NEAR_M = 150.0  # along both axes together: lingering people and hidden children look no farther
 CHILD_PATIENCE_S = LINGER_PATIENCE_S = 180.0
 ZEBRA, FREE = int(WayKind.ZEBRA), int(WayKind.FREE)
 OFF, RED = int(Phase.OFF), int(Phase.RED)
@@ -164,10 +165,19 @@ def _approach(party: Any, luck: Array) -> None:
 
 
 @compiled
+def _ego_gap(party: Any, ground: Ground, sight: Sight) -> float:
+    """How far the ego car is from a party's way along the lanes [m]; nan where it does not come, or is far away."""
+    x, y = on_way(party, ground.ways, 0.0, 0.0)
+    if abs(sight.cars[0, 0] - x) + abs(sight.cars[0, 1] - y) > EGO_NEAR_M:
+        return np.nan
+    return float(distance_of(sight.cars[0], party.way, ground.ways, ground.lanes))
+
+
+@compiled
 def _linger(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) -> None:
     """Stand and talk near a way on the ego car's route; go and cross when it comes, or walk on when it has passed."""
     party.waited_s += dt_s
-    gap = distance_of(sight.cars[0], party.way, ground.ways, ground.lanes)
+    gap = _ego_gap(party, ground, sight)
     has_passed = party.has_met == 1 and (np.isnan(gap) or gap < 0.0)
     if gap < 20.0:
         party.has_met = 1
@@ -322,7 +332,7 @@ def _hide(party: Any, ground: Ground, sight: Sight, luck: Array, dt_s: float) ->
     """Wait between parked cars; run when the ego car is just far enough and nobody else comes."""
     ways, way, ego = ground.ways, party.way, sight.cars[0]
     party.waited_s += dt_s
-    gap = distance_of(ego, way, ways, ground.lanes)
+    gap = _ego_gap(party, ground, sight)
     has_passed = party.has_met == 1 and (np.isnan(gap) or is_past(gap, ego, 10.0))
     if has_passed or party.waited_s > CHILD_PATIENCE_S:
         _leave(party, ground, luck, 0)
