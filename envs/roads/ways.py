@@ -28,6 +28,7 @@ FREE_LIMIT_MPS = 51 / 3.6
 SIGHT_S = 12.0  # at the speed limit: how far people look along the lanes
 SIGHT_LEAST_M = 60.0
 SIGNAL_REACH_M = 15.0  # a crossing so near to a lane's light is guarded by it
+END_OFF_ROAD_M = 0.25
 FOOT_M = 3.0  # farthest from a crossing's end to the pavement's kerb
 HIDDEN_GAP_M = (1.5, 20.0)  # between two parked cars
 HIDDEN_BEHIND_M = 0.75  # of the first car's front
@@ -104,7 +105,7 @@ def find_ways(town: Town, route: Route, pavements: Pavements, standing: Actors) 
     for lane in dict.fromkeys(route.lanes):
         found += _anywhere(network, network.lanes[lane], taken)
         found += _hidden(network, network.lanes[lane], standing)
-    found, feet = _with_feet(found, pavements)
+    found, feet = _with_feet(found, network, pavements)
     is_clear = _is_clear(found, boxes_of(town, standing))
     rows = np.flatnonzero(is_clear).tolist()
     return pack_ways([found[row] for row in rows], feet[rows], network, len(pavements.kerb_m))
@@ -202,12 +203,14 @@ def _hidden(network: RoadNetwork, lane: Lane, standing: Actors) -> list[_Candida
             and math.dist(*way.end_m) < FREE_WIDEST_M + KERB_M + HIDDEN_OUTSIDE_M[1]]
 
 
-def _with_feet(found: list[_Candidate], pavements: Pavements) -> tuple[list[_Candidate], Array]:
-    """Those of the candidates that have an open pavement at both ends, and its points (M, 2)."""
+def _with_feet(found: list[_Candidate], network: RoadNetwork,
+               pavements: Pavements) -> tuple[list[_Candidate], Array]:
+    """Those of the candidates that have an open pavement and no road at both ends, and its points (M, 2)."""
     ends = np.concatenate([np.zeros((0, 2)), *(candidate.end_m for candidate in found)])
     foot, away = (column.reshape(-1, 2) for column in nearest(ends, pavements.kerb_m))
-    kept = np.flatnonzero((away < FOOT_M).all(axis=1) & pavements.is_open[foot].all(axis=(1, 2))
-                          & (foot[:, 0] != foot[:, 1]))
+    off = network.distance_to_road(ends, 1.0).reshape(-1, 2)
+    is_fit = (off > END_OFF_ROAD_M) & (away < FOOT_M) & pavements.is_open[foot].all(axis=2)
+    kept = np.flatnonzero(is_fit.all(axis=1) & (foot[:, 0] != foot[:, 1]))
     return [found[row] for row in kept.tolist()], foot[kept]
 
 
