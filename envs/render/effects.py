@@ -34,8 +34,8 @@ BEAM_WIDTH = 0.62  # tangent at which a beam has lost half its light
 BEAM_REACH_M = {SemanticClass.SIGN: 45.0, SemanticClass.MARKING: 20.0, SemanticClass.STOP_LINE: 20.0,
                 SemanticClass.TERRAIN: 13.0, SemanticClass.ROAD: 15.0, SemanticClass.KERB: 15.0}
 OTHER_REACH_M = 18.0  # where a beam has lost half its light
-# Retro-reflective sheets and beads throw the beam back; the rest of the world does not.
-RETRO = {SemanticClass.SIGN: 22.0, SemanticClass.MARKING: 1.9, SemanticClass.STOP_LINE: 1.9, SemanticClass.ROAD: 0.7,
+# Retro-reflective sheets and, less so, the beads in paint throw the beam back; dark asphalt loses some of it.
+RETRO = {SemanticClass.SIGN: 22.0, SemanticClass.MARKING: 1.0, SemanticClass.STOP_LINE: 1.0, SemanticClass.ROAD: 0.7,
          SemanticClass.TERRAIN: 0.55}
 # What water in the pores leaves of a surface's brightness (Lekner and Dorf 1988), wet all over.
 SOAKED = {SemanticClass.ROAD: 0.52, SemanticClass.KERB: 0.62, SemanticClass.TERRAIN: 0.8, SemanticClass.MARKING: 0.85,

@@ -263,6 +263,7 @@ SHEETS = {"towns": draw_sheet, "cameras": draw_pairs, "cases": draw_cases, "sign
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in SHEETS:
         sys.exit(f"usage: python -m envs.render.sheet {'|'.join(SHEETS)} FILE.png|FILE.jpg")
-    _, encoded = cv2.imencode(Path(sys.argv[2]).suffix, SHEETS[sys.argv[1]]()[..., ::-1],
-                              [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_JPEG_QUALITY, 88])
+    suffix = Path(sys.argv[2]).suffix
+    how = [cv2.IMWRITE_PNG_COMPRESSION, 9] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 88]
+    _, encoded = cv2.imencode(suffix, SHEETS[sys.argv[1]]()[..., ::-1], how)
     Path(sys.argv[2]).write_bytes(encoded.tobytes())
