@@ -368,7 +368,8 @@ def test_scenery_keeps_clear_of_roads_and_of_itself(towns):
         corners = np.stack([props.pose[:, :1] + cos * half[..., 0] - sin * half[..., 1],
                             props.pose[:, 1:2] + sin * half[..., 0] + cos * half[..., 1]], axis=-1)
         boxes = shapely.polygons(corners)
-        paved = shapely.union_all([shapely.Polygon(surface.outline_m) for surface in town.network.surfaces])
+        paved = shapely.union_all([shapely.Polygon(surface.outline_m, [] if surface.island_m is None else
+                                                   [surface.island_m]) for surface in town.network.surfaces])
         assert shapely.distance(paved, boxes).min() >= CLEARANCE_M - 0.1, f"seed {town.seed}"
         tree = shapely.STRtree(boxes)
         first, second = tree.query(boxes, predicate="intersects")
@@ -384,6 +385,13 @@ def test_scenery_is_neither_bare_nor_crowded(towns):
         house = town.props.kind == PropKind.BUILDING
         assert (town.props.size_m[house, 0] >= 8.0).all() and (town.props.size_m[house, 0] <= 18.0).all()
         assert (town.props.size_m[~house, 2] >= 4.0).all() and (town.props.size_m[~house, 2] <= 9.0).all()
+
+
+def test_trees_stand_on_the_islands_of_roundabouts(towns):
+    islands = [(town, shapely.Polygon(surface.island_m)) for town in towns for surface in town.network.surfaces
+               if surface.island_m is not None]
+    counts = [int(shapely.contains_xy(island, town.props.pose[:, :2]).sum()) for town, island in islands]
+    assert len(counts) > 10 and max(counts) <= 3 and np.mean(np.array(counts) > 0) > 0.8
 
 
 def test_slow_streets_have_more_houses_than_country_roads(towns):

@@ -18,6 +18,7 @@ MOST_PROPS = 150  # each is a body to physics and a box to every camera
 CLEARANCE_M = 2.2  # of anything, tree crowns too, from the paved edge; signs stand within 1.5 m of it
 HOUSE_SETBACK_M = (6.0, 20.0)  # of a facade from the paved edge
 TREE_SETBACK_M = (2.4, 12.0)  # of a crown
+ISLAND_SETBACK_M = 1.8  # of a crown from the middle of a roundabout's island
 HOUSE_LENGTH_M, HOUSE_DEPTH_M, HOUSE_HEIGHT_M = (8.0, 18.0), (8.0, 12.0), (5.0, 12.0)
 CROWN_M, TREE_HEIGHT_M = (2.5, 5.0), (4.0, 9.0)
 FACADES = np.array([[226, 211, 188], [198, 112, 84], [236, 229, 214], [178, 162, 142], [214, 178, 128], [160, 120, 104],
@@ -75,6 +76,12 @@ def _along(lane: Lane, rng: np.random.Generator) -> _Places:
     return _Places(foot[used], heading[used], house[used], setback[used])
 
 
+def _on_island(island_m: Array, rng: np.random.Generator) -> _Places:
+    """Three trees round the middle of a roundabout: who comes sees from afar that there is no way straight on."""
+    heading = rng.uniform(0, 2 * np.pi) + np.arange(3) * 2 * np.pi / 3
+    return _Places(np.tile(island_m.mean(axis=0), (3, 1)), heading, np.zeros(3, bool), np.full(3, ISLAND_SETBACK_M))
+
+
 def _sizes(is_house: Array, rng: np.random.Generator) -> Array:
     """Length along the road, depth away from it, and height (K, 3) [m]."""
     count = len(is_house)
@@ -100,6 +107,7 @@ def place_props(network: RoadNetwork, rng: np.random.Generator) -> Props:
     """Houses and trees along every road of the network, drawn from `rng`: at most MOST_PROPS, none over another."""
     sides = [_along(lane, rng) for lane in network.lanes
              if lane.junction is None and lane.right_neighbour is None]
+    sides += [_on_island(surface.island_m, rng) for surface in network.surfaces if surface.island_m is not None]
     house = np.concatenate([side.is_house for side in sides])
     heading = np.concatenate([side.heading_rad for side in sides])
     size = _sizes(house, rng)
