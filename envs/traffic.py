@@ -66,7 +66,7 @@ class Traffic:
         users, size, colour = _draw(vehicles, cyclists, rng)
         place = _candidates(self._map, route, TRIES * len(users), rng)
         clear = np.concatenate([np.reshape(keep_clear, (-1, 3)), [[*route.points_m[0], EGO_CLEAR_M]]])
-        is_placed = _scatter(self._map, users, place, clear)
+        is_placed = _scatter(self._map, users, place, clear, vehicles + cyclists)
         self._users = np.concatenate([users[is_placed], _ego_row()])
         count = int(is_placed.sum())
         self._bodies = Bodies(np.full(len(self._map.lanes), -1), np.zeros(8 * (count + 1), BODY), np.zeros(1, np.int64))
@@ -123,9 +123,11 @@ def _ego_row() -> Array:
 
 
 def _draw(vehicles: int, cyclists: int, rng: Generator) -> tuple[Array, Array, Array]:
-    """Road users without a place, their sizes (N, 3) and colours (N, 3)."""
+    """Road users without a place, their sizes and colours (N, 3); at the end a car in reserve for each long one."""
     share = np.array([row.share for row in KINDS])
-    kind = np.concatenate([rng.choice(len(KINDS), vehicles, p=share / share.sum()), np.full(cyclists, CYCLIST)])
+    kind = rng.choice(len(KINDS), vehicles, p=share / share.sum())
+    is_long = np.array([row.least_radius_m > 0.0 for row in KINDS])[kind]
+    kind = np.concatenate([kind, np.full(cyclists, CYCLIST), np.zeros(is_long.sum(), int)])
     count = len(kind)
     users, size, colour = np.zeros(count, USER), np.zeros((count, 3)), np.zeros((count, 3), np.uint8)
     luck, which = rng.uniform(size=(count, 4)), rng.uniform(size=(count, 2))
@@ -163,10 +165,12 @@ def _candidates(world: LaneMap, route: Route, count: int, rng: Generator) -> Arr
 
 
 @kernel
-def _scatter(world: LaneMap, users: Array, places: Array, clear: Array) -> Array:
-    """Put each user on the first free candidate where it fits; which (N,) found one."""
+def _scatter(world: LaneMap, users: Array, places: Array, clear: Array, wanted: int) -> Array:
+    """Put each user, up to `wanted` in all, on the first free candidate where it fits; which (N,) found one."""
     is_placed, is_taken = np.zeros(len(users), np.bool_), np.zeros(len(places), np.bool_)
     for i in range(len(users)):
+        if is_placed.sum() == wanted:
+            break
         user = users[i]
         for at in range(len(places)):
             if is_placed[i] or is_taken[at]:

@@ -110,7 +110,7 @@ def rest(world: LaneMap, user: Row) -> float:
     """Where in its lane a user keeps [m left of the centre]: the middle; cyclists the right edge of the road.
 
     In a bend a long vehicle needs more than its width, half of its square over eight radii on either side, and takes
-    it from the shoulder; it turns left in a wide arc.
+    it from the shoulder; it turns left in a wide arc, and right along the kerb.
     """
     lane = world.lanes[user.path[CUR]]
     if user.kind == CYCLIST:
@@ -119,8 +119,6 @@ def rest(world: LaneMap, user: Row) -> float:
         return 0.0
     begin = max(user.s - user.length_m, 0.0)
     turned = place(world.points, lane, user.s)[2] - place(world.points, lane, begin)[2]
-    if lane.junction >= 0 and turned < 0.0:
-        return 0.0
     return -min(SHOULDER_USED_M, abs(turned) * user.length_m / 12.0)
 
 
