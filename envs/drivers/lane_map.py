@@ -23,7 +23,7 @@ EASY_MPS2 = 1.5  # of braking towards a bend
 BEND_M = 3.0  # over which curvature is averaged
 PART_CLEAR_M = 2.6  # between the centre lines of two lanes that part, for cars on them to be clear of each other
 LONG_RADIUS_M = 40.0  # who turns wider than this stays in its lane
-LONG_CLEAR_M = 4.0  # between centre lines on which two may turn at once if one of them is a lorry or a bus
+LONG_CLEAR_M = 5.0  # between centre lines on which two may turn at once if one of them is a lorry or a bus
 
 kernel = njit(cache=True, nogil=True, error_model="numpy")
 inlined = njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
