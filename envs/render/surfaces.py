@@ -24,6 +24,7 @@ Mesh = tuple[Array, Array]  # vertices (V, 2) and triangles (T, 3)
 PAINTED = (SemanticClass.MARKING, SemanticClass.STOP_LINE)
 BESIDE_PAINT_M = 0.3  # what is not paint keeps this far from a lane's edge
 END_M = 2.0  # and this far from a lane's ends
+STRAIGHT_STEP_M, BEND_STEP_M = 40.0, 8.0
 WHEEL_M, TRACK_WIDTH_M = 0.78, 0.5  # wheels beside the lane's centre; width of the band they polish
 SLAB_M = 5.0  # ZTV Beton: slabs of concrete are 5 m long
 SEAM_M, TAR_M, JOINT_M = 0.05, 0.08, 0.05  # widths
@@ -121,14 +122,20 @@ def _stretch(lane: Lane, length_m: float, rng: np.random.Generator) -> tuple[flo
     return start, start + length
 
 
+def _long_step(lane: Lane) -> float:
+    """How far apart [m] the corners of a band all along a lane may be: bends need many, straight lanes few."""
+    return STRAIGHT_STEP_M if np.ptp(_unwrapped(lane)) < 0.03 else BEND_STEP_M
+
+
 def _track(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     """Two bands that wheels have polished, all along."""
-    return [_band(lane, END_M, lane.length_m - END_M, side * WHEEL_M, TRACK_WIDTH_M, 6.0) for side in (1, -1)]
+    step_m = _long_step(lane)
+    return [_band(lane, END_M, lane.length_m - END_M, side * WHEEL_M, TRACK_WIDTH_M, step_m) for side in (1, -1)]
 
 
 def _seam(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     """The joint of two paver's tracks along the lane."""
-    return [_band(lane, END_M, lane.length_m - END_M, 0.12, SEAM_M, 6.0)]
+    return [_band(lane, END_M, lane.length_m - END_M, 0.12, SEAM_M, _long_step(lane))]
 
 
 def _joint(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
