@@ -26,7 +26,8 @@ from agents.foresight import (
 )
 from envs.geometry import Array, wrap_angle
 from envs.right_of_way import is_lit, junction_lanes
-from envs.roads.network import ROUTE_SPACING_M, Control, Route
+from envs.roads.network import Control
+from envs.roads.routes import ROUTE_SPACING_M, Route
 from envs.state import EGO_SHAPE, Phase, WorldState
 from envs.vehicle import CAR
 from envs.weather import Weather

@@ -13,7 +13,8 @@ import numpy as np
 
 from envs.geometry import Array
 from envs.right_of_way import claims, ego_times
-from envs.roads.network import Crossing, Route
+from envs.roads.network import Crossing
+from envs.roads.routes import Route
 from envs.state import EGO_SHAPE, ActorKind, WorldState
 
 SIGHT_M = 80.0  # how far ahead road users, lines and lights count

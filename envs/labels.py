@@ -20,7 +20,8 @@ from envs.render.boxes import INSTANCE_LIGHT, INSTANCE_SIGN
 from envs.render.camera import CameraPose, Frame, project_points
 from envs.render.scene import SemanticClass
 from envs.render.signals import BOARD_M, HOUSING_M, VISOR_M
-from envs.roads.network import Control, Route
+from envs.roads.network import Control
+from envs.roads.routes import Route
 from envs.signs import outline_of
 from envs.state import EGO_SHAPE, Phase, Town, WorldState
 

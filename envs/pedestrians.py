@@ -15,8 +15,8 @@ import numpy as np
 from envs.gaps import seen
 from envs.geometry import Array
 from envs.parties import CROSS, HIDE, LINGER, PARTY, PERSON, RETURN, SLOTS, WAIT, WALK, Ground, settle
-from envs.roads.network import Route
 from envs.roads.pavements import nearest, pave
+from envs.roads.routes import Route
 from envs.roads.ways import WayKind, find_ways, lane_lines
 from envs.state import ActorKind, Actors, Phase, Town, VehicleState, no_actors
 from envs.walking import DUE_M, Sight, advance

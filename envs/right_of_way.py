@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.geometry import project, wrap_angle
-from envs.roads.network import Command, Lane, RoadNetwork, Route
+from envs.roads.network import Command, Lane, RoadNetwork
+from envs.roads.routes import Route
 from envs.state import EGO_SHAPE, ActorKind, Actors, Lamp, Phase, WorldState
 
 SIGHT_M = 90.0  # how far away on the road somebody counts

@@ -46,7 +46,8 @@ import numpy as np
 from envs.config import Patience
 from envs.geometry import Array, box_corners, ego_from_world, wrap_angle
 from envs.right_of_way import Claim, claims, ego_times, is_lit, junction_lanes
-from envs.roads.network import ROUTE_SPACING_M, SHOULDER_M, Control, RoadNetwork, Route
+from envs.roads.network import SHOULDER_M, Control, RoadNetwork
+from envs.roads.routes import ROUTE_SPACING_M, Route
 from envs.state import EGO_SHAPE, ActorKind, Actors, Contact, Phase, VehicleState, WorldState
 
 STANDSTILL_MPS = 0.1  # CARLA RunningStopTest and ActorBlockedTest

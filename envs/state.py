@@ -12,7 +12,8 @@ from enum import IntEnum, IntFlag
 import numpy as np
 
 from envs.geometry import Array
-from envs.roads.network import RoadNetwork, Route
+from envs.roads.network import RoadNetwork
+from envs.roads.routes import Route
 from envs.weather import CLEAR, Weather
 
 

@@ -39,7 +39,7 @@ from envs.drivers.motion import BEND_TO_TURN, advance, extend, lamps, limited, p
 from envs.drivers.priority import CLAIM, Claims, ask, find_entry, list_claims, merging, passage_end
 from envs.geometry import Array
 from envs.road_users import CYCLIST, KINDS
-from envs.roads.network import Route
+from envs.roads.routes import Route
 from envs.state import EGO_SHAPE, Actors, Lamp, Town, VehicleState
 
 NEAR_ROUTE_M = 250.0

@@ -19,8 +19,9 @@ from envs.lights import phases
 from envs.pedestrians import Walkers
 from envs.physics import Physics, Solids
 from envs.road_users import CAR_COLOURS, CAR_SIZES_M, COAT_COLOURS
-from envs.roads.network import SHOULDER_M, Lane, RoadNetwork, Route, random_route
+from envs.roads.network import SHOULDER_M, Lane, RoadNetwork
 from envs.roads.procedural import build_town
+from envs.roads.routes import Route, random_route
 from envs.state import ActionError, ActorKind, Actors, Contact, Control, PropKind, Town, WorldState
 from envs.traffic import Traffic
 from envs.vehicle import STEP_MAX_S, Vehicle

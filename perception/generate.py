@@ -30,8 +30,8 @@ from envs.geometry import Array, world_from_ego
 from envs.labels import LANE_ROWS, LEAD_COLUMNS, PATH_STATIONS_M, Labels, label
 from envs.render.camera import RENDERERS, Renderer, pose_of
 from envs.render.scene import build_scene
-from envs.roads.network import Route, random_route
 from envs.roads.procedural import build_town
+from envs.roads.routes import Route, random_route
 from envs.state import EGO_SHAPE, ActorKind, Actors, Control, Town, VehicleState, WorldState
 from scenarios.spec import SPLITS
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from envs.config import Patience
-from envs.roads.network import Command, Control, Junction, Lane, Marking, RoadNetwork, Surface, route_over
+from envs.roads.network import Command, Control, Junction, Lane, Marking, RoadNetwork, Surface
+from envs.roads.routes import route_over
 from envs.rules import Facts, fold, initial_memory
 from envs.state import Actors, Contact, Props, SignPosts, Town, VehicleState, WorldState, no_actors
 from envs.state import Control as Action

@@ -20,7 +20,8 @@ from envs.driving_env import COMMAND_HIGH, DrivingEnv
 from envs.metrics import EpisodeScore
 from envs.render.bullet import DisplayError
 from envs.render.camera import RENDERERS
-from envs.roads.network import COMMAND_RANGE_M, Command
+from envs.roads.network import Command
+from envs.roads.routes import COMMAND_RANGE_M
 from envs.rules import Facts
 from envs.state import ActionError
 from scenarios.spec import SPLITS, Scenario

@@ -13,8 +13,9 @@ from straight_road import LANE_Y_M, LIMIT_MPS, ROUTE, state
 from agents.expert import Expert, ExpertStyle, aim, curvature, idm, pursue, sight_speed, speed_ceiling
 from envs.config import DriveConfig
 from envs.driving_env import DrivingEnv
-from envs.roads.network import Control, Route
+from envs.roads.network import Control
 from envs.roads.procedural import build_town
+from envs.roads.routes import Route
 from envs.state import EGO_SHAPE, WorldState
 from envs.weather import Weather
 from envs.world import plan_route as plan

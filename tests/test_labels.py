@@ -25,8 +25,9 @@ from envs.labels import (
 from envs.render.boxes import INSTANCE_LIGHT, INSTANCE_SIGN
 from envs.render.camera import RENDERERS, CameraPose, Frame, pose_of, project_points
 from envs.render.scene import SemanticClass, build_scene
-from envs.roads.network import Control, Marking, Route, random_route, route_over
+from envs.roads.network import Control, Marking
 from envs.roads.procedural import build_town
+from envs.roads.routes import Route, random_route, route_over
 from envs.state import EGO_SHAPE, ActorKind, Actors, Phase, Town, VehicleState, WorldState
 from tests import straight_road
 

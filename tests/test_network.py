@@ -8,11 +8,7 @@ import pytest
 import shapely
 
 from envs.roads.network import (
-    CHANGE_ACCEL_MPS2,
     CHANGE_AFTER_M,
-    COMMAND_RANGE_M,
-    GOAL_CLEARANCE_M,
-    ROUTE_SPACING_M,
     SHOULDER_M,
     SOLID_BEFORE_JUNCTION_M,
     Command,
@@ -22,11 +18,17 @@ from envs.roads.network import (
     Marking,
     RoadNetwork,
     Surface,
+)
+from envs.roads.procedural import build_network
+from envs.roads.routes import (
+    CHANGE_ACCEL_MPS2,
+    COMMAND_RANGE_M,
+    GOAL_CLEARANCE_M,
+    ROUTE_SPACING_M,
     change_length,
     random_route,
     route_over,
 )
-from envs.roads.procedural import build_network
 
 VAL_SEEDS = range(10000, 10100)
 MPS_50, MPS_30 = 50 / 3.6, 30 / 3.6

@@ -7,9 +7,10 @@ import pytest
 from shapely import MultiPoint, Polygon, STRtree, points
 
 from envs.geometry import box_corners
-from envs.roads.network import SHOULDER_M, random_route
+from envs.roads.network import SHOULDER_M
 from envs.roads.pavements import LINES, Pavements, pave
 from envs.roads.procedural import build_town
+from envs.roads.routes import random_route
 from envs.state import Actors, PropKind, Town, no_actors
 from tests.straight_road import ROUTE, TOWN
 

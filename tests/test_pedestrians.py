@@ -7,8 +7,8 @@ import pytest
 from shapely import STRtree, points
 
 from envs.pedestrians import CHILD_HEIGHT_M, PACE_MPS, PACE_SD_MPS, Walkers, draw_people
-from envs.roads.network import random_route
 from envs.roads.procedural import build_town
+from envs.roads.routes import random_route
 from envs.state import ActorKind, Actors, VehicleState, no_actors
 from tests.straight_road import ROUTE, TOWN, actors
 from tests.test_pavements import cars_on_the_verge, solids

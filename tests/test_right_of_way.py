@@ -9,8 +9,9 @@ import pytest
 
 from envs.geometry import interpolate
 from envs.right_of_way import claims, ego_times, is_lit, junction_lanes
-from envs.roads.network import Control, route_over
+from envs.roads.network import Control
 from envs.roads.procedural import build_town
+from envs.roads.routes import route_over
 from envs.rules import fold, initial_memory
 from envs.state import Actors, Lamp, Phase, VehicleState, WorldState
 from tests import straight_road

@@ -12,8 +12,9 @@ from envs.drivers.lane_changes import SAFE_MPS2
 from envs.geometry import box_corners, boxes_overlap
 from envs.lights import phases
 from envs.road_users import CYCLIST
-from envs.roads.network import Command, Control, Junction, Lane, Marking, RoadNetwork, Surface, random_route, route_over
+from envs.roads.network import Command, Control, Junction, Lane, Marking, RoadNetwork, Surface
 from envs.roads.procedural import build_town
+from envs.roads.routes import random_route, route_over
 from envs.state import EGO_SHAPE, ActorKind, Actors, Lamp, Phase, Props, SignPosts, Town, VehicleState
 from envs.traffic import Traffic, draw_paths
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from shapely import LineString
 
-from envs.roads.network import Crossing, random_route
+from envs.roads.network import Crossing
 from envs.roads.pavements import pave
 from envs.roads.procedural import build_town
+from envs.roads.routes import random_route
 from envs.roads.ways import FREE_LIMIT_MPS, KERB_M, WayKind, Ways, find_ways, lane_lines
 from envs.state import Actors, Town, no_actors
 from tests.straight_road import ROUTE, TOWN, actors, network

@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 
 from envs.geometry import Array, offset_polyline, resample, wrap_angle
-from envs.roads.network import SHOULDER_M, Lane, RoadNetwork, Route
+from envs.roads.network import SHOULDER_M, Lane, RoadNetwork
+from envs.roads.routes import Route
 from envs.state import Actors, PropKind, Town
 
 SPACING_M = 1.0  # between two points of a line, along the kerb

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from envs.geometry import Array, interpolate, project
-from envs.roads.network import SHOULDER_M, Crossing, Lane, RoadNetwork, Route
+from envs.roads.network import SHOULDER_M, Crossing, Lane, RoadNetwork
 from envs.roads.pavements import BODY_M, Pavements, boxes_of, is_blocked, nearest
+from envs.roads.routes import Route
 from envs.state import ActorKind, Actors, Town
 
 KERB_M = 0.5  # from the paved edge to where a person waits
