@@ -39,18 +39,18 @@ its outline.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from envs.config import Patience
 from envs.geometry import Array, box_corners, ego_from_world, wrap_angle
+from envs.pace import STANDSTILL_MPS, Pace, keep_pace
 from envs.right_of_way import Claim, claims, ego_times, is_lit, junction_lanes
 from envs.roads.network import SHOULDER_M, Control, RoadNetwork
 from envs.roads.routes import ROUTE_SPACING_M, Route
-from envs.state import EGO_SHAPE, ActorKind, Actors, Contact, Phase, VehicleState, WorldState
+from envs.state import EGO_SHAPE, Actors, Contact, Phase, VehicleState, WorldState
 
-STANDSTILL_MPS = 0.1  # CARLA RunningStopTest and ActorBlockedTest
 STOP_ZONE_M = 4.0  # CARLA RunningStopTest.PROXIMITY_THRESHOLD
 GOAL_M = 5.0
 DEVIATION_M = 30.0
@@ -60,7 +60,6 @@ REPEAT_S, REPEAT_M = 1.0, 2.0
 TTC_HORIZON_S = 0.9
 SPEEDING_MPS = 2.23  # nuPlan's and CaRL's tolerance, 5 mph
 FRONT_M = 0.5  # what first touches this part of the car was hit by its front
-SURROUNDING_M = 100.0  # vehicles nearer than this are the surrounding traffic
 QUEUE_M = 60.0  # before a red light: who stands there is taken to wait for it
 RED = (Phase.RED, Phase.RED_YELLOW)
 COLLISIONS = ("pedestrian", "vehicle", "static")  # gravest first
@@ -113,21 +112,6 @@ class Facts:
 
 
 @dataclass(frozen=True, eq=False)
-class Pace:
-    """Speeds since the last quarter of the route, to compare the ego with the traffic about it."""
-
-    moved: Array | None = None  # (K,) bool: vehicles that have driven; those parked are no traffic
-    own_mps: float = 0.0  # sum over steps with traffic
-    traffic_mps: float = 0.0  # sum of the traffic's mean over the same steps
-    quarters: tuple[float, ...] = ()  # per cent, of those behind
-
-    @property
-    def percent(self) -> float:
-        """The mean of the quarters driven; 100 before the first."""
-        return sum(self.quarters) / len(self.quarters) if self.quarters else 100.0
-
-
-@dataclass(frozen=True, eq=False)
 class Memory:
     """What the fold must remember between two steps."""
 
@@ -139,7 +123,7 @@ class Memory:
     driven_m: float = 0.0
     standing_s: float = 0.0
     budget_s: float = 0.0  # time earned by driving
-    pace: Pace = Pace()
+    pace: Pace = field(default_factory=Pace)
     next_stop: int = 0  # index in route.stops
     has_stood: bool = False  # within the zone before that line
     next_signal: int = 0  # index in route.signals
@@ -185,7 +169,7 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
         budget_s=memory.budget_s + distance / (SLOWEST_SHARE * limit) + (waits_s if is_standing else 0.0))
     gain, memory = completion - memory.completion, replace(memory, completion=completion)
     memory, collision, at_fault = _collisions(memory, before, state, off_lane)
-    memory = replace(memory, pace=_pace(memory.pace, state, completion, at_goal))
+    memory = replace(memory, pace=keep_pace(memory.pace, state, completion, at_goal))
     memory, run_stop = _stop_lines(memory, state, route_m, lateral_m)
     memory, run_red = _red_lights(memory, before, state, route_m, lateral_m)
     memory, failed_to_yield = _right_of_way(memory, state, route_m, lateral_m)
@@ -278,24 +262,6 @@ def _is_at_fault(contact: Contact, before: WorldState, is_off_lane: bool) -> boo
         return False
     nearest = ego_from_world(ego.pose, corners)[:, 0].min()
     return bool(is_off_lane or nearest > EGO_SHAPE.front_m - FRONT_M)
-
-
-def _pace(pace: Pace, state: WorldState, completion: float, at_goal: bool) -> Pace:
-    """Add this step; at the end of a quarter of the route, or at the goal, compare."""
-    actors, ego = state.actors, state.ego
-    is_driving = (actors.kind == ActorKind.VEHICLE) & (actors.speed_mps > STANDSTILL_MPS)
-    moved = is_driving if pace.moved is None else pace.moved | is_driving
-    if not moved.any():
-        return pace
-    near = np.flatnonzero(moved & ((actors.pose[:, 0] - ego.x_m) ** 2 + (actors.pose[:, 1] - ego.y_m) ** 2
-                                   < SURROUNDING_M ** 2))
-    own, traffic = pace.own_mps, pace.traffic_mps
-    if len(near):
-        own, traffic = own + ego.speed_mps, traffic + float(actors.speed_mps[near].sum()) / len(near)
-    if at_goal or completion >= (len(pace.quarters) + 1) / 4:
-        percent = 100.0 * min(1.0, max(own, 0.0) / traffic) if traffic > 0 else 100.0
-        return Pace(moved, quarters=(*pace.quarters, percent))
-    return replace(pace, moved=moved, own_mps=own, traffic_mps=traffic)
 
 
 def _stop_lines(memory: Memory, state: WorldState, route_m: float, lateral_m: float) -> tuple[Memory, bool]:

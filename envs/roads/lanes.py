@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from envs.geometry import Array
+from envs.roads.laying import CROSSING_WIDTH_M, Road
 from envs.roads.network import (
     CROSSING_KERB_M,
     SHOULDER_M,
@@ -37,7 +38,7 @@ from envs.roads.pieces import (
     join,
     offset_line,
 )
-from envs.roads.plan import CROSSING_WIDTH_M, Arm, Node, Plan, Road
+from envs.roads.plan import Arm, Node, Plan
 
 KMH = 1 / 3.6
 SOLID_RADIUS_M = 28.0  # a road with a tighter bend has a solid centre line

@@ -15,8 +15,9 @@ import numpy as np
 
 from envs.lights import place_heads, plan_signals
 from envs.roads.lanes import CROSSING_LIMIT_MPS, KMH, Builder
+from envs.roads.laying import Road, are_apart, lay_all, pave_junction
 from envs.roads.network import RoadNetwork
-from envs.roads.plan import Plan, Road, are_apart, draw, lay_all, make_plan, narrowed, pave_junction
+from envs.roads.plan import Plan, draw, make_plan, narrowed
 from envs.roads.roadside import place_props
 from envs.signs import place_signs
 from envs.state import Town
