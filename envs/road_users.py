@@ -55,4 +55,4 @@ KINDS = (
     UserKind("cyclist", ActorKind.CYCLIST, 0.0, np.array([[1.75, 0.6, 1.75]]), COAT_COLOURS, 0.62, 0.19, (0.8, 1.2),
              (0.6, 0.9), 1.5, (1.0, 1.0), (4.0, 6.5), 0.0, gap_m=1.5),
 )
-BUS, CYCLIST = 3, 4  # rows of KINDS
+LORRY, BUS, CYCLIST = 2, 3, 4  # rows of KINDS

@@ -38,10 +38,12 @@ from envs.drivers.lane_map import LaneMap, Row, kernel, lane_map
 from envs.drivers.motion import BEND_TO_TURN, advance, extend, lamps, limited, pose, rest, shift, widest_turn
 from envs.drivers.priority import CLAIM, Claims, ask, find_entry, list_claims, merging, passage_end
 from envs.geometry import Array
-from envs.road_users import CYCLIST, KINDS
+from envs.road_users import CYCLIST, KINDS, LORRY
 from envs.roads.routes import Route
+from envs.signs import SIGN_INDEX
 from envs.state import EGO_SHAPE, Actors, Lamp, Town, VehicleState
 
+NO_LORRIES = SIGN_INDEX["no_lorries"]  # a town with this sign has none: nobody need look for a way round
 NEAR_ROUTE_M = 250.0
 NEAR_SHARE = 0.8  # of the vehicles that begin near the route
 EGO_CLEAR_M = 25.0  # nobody begins nearer to the ego
@@ -63,7 +65,7 @@ class Traffic:
                  head_lamps: bool = False) -> None:
         self._map = lane_map(town.network)
         self._route = np.array(route.lanes, np.int64)
-        users, size, colour = _draw(vehicles, cyclists, rng)
+        users, size, colour = _draw(vehicles, cyclists, rng, bool((town.signs.sign == NO_LORRIES).any()))
         place = _candidates(self._map, route, TRIES * len(users), rng)
         clear = np.concatenate([np.reshape(keep_clear, (-1, 3)), [[*route.points_m[0], EGO_CLEAR_M]]])
         is_placed = _scatter(self._map, users, place, clear, vehicles + cyclists)
@@ -122,9 +124,12 @@ def _ego_row() -> Array:
     return row
 
 
-def _draw(vehicles: int, cyclists: int, rng: Generator) -> tuple[Array, Array, Array]:
+def _draw(vehicles: int, cyclists: int, rng: Generator, is_closed_to_lorries: bool,
+          ) -> tuple[Array, Array, Array]:
     """Road users without a place, their sizes and colours (N, 3); at the end a car in reserve for each long one."""
     share = np.array([row.share for row in KINDS])
+    if is_closed_to_lorries:
+        share[LORRY] = 0.0
     kind = rng.choice(len(KINDS), vehicles, p=share / share.sum())
     is_long = np.array([row.least_radius_m > 0.0 for row in KINDS])[kind]
     kind = np.concatenate([kind, np.full(cyclists, CYCLIST), np.zeros(is_long.sum(), int)])

@@ -116,9 +116,10 @@ class World:
             return before.actors
         mine = slice(self._num_obstacles)
         obstacles = np.column_stack([standing.pose[mine], standing.size_m[mine, :2], standing.speed_mps[mine]])
+        seen = traffic if not self._num_obstacles else _number([_first(standing, self._num_obstacles), traffic])
         parts = [self._standing, self._traffic.step(before.ego, before.signals, walkers.pose,
                                                     self._walkers.velocity_mps, dt_s, obstacles),
-                 self._walkers.step(before.ego, traffic, before.signals, dt_s)]
+                 self._walkers.step(before.ego, seen, before.signals, dt_s)]
         return dataclasses.replace(before.actors, **{
             name: np.concatenate([getattr(part, name) for part in parts]) for name in ("pose", "speed_mps", "lamps")})
 
@@ -231,6 +232,11 @@ def _number(parts: list[Actors]) -> Actors:
     """All rows of several tables, with ids from 0."""
     joined = [np.concatenate([getattr(part, field.name) for part in parts]) for field in dataclasses.fields(Actors)]
     return Actors(np.arange(len(joined[0])), *joined[1:])
+
+
+def _first(actors: Actors, count: int) -> Actors:
+    """The first rows of a table."""
+    return Actors(*(getattr(actors, field.name)[:count] for field in dataclasses.fields(Actors)))
 
 
 def _advance(actors: Actors, dt_s: float) -> Actors:

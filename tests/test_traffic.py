@@ -15,6 +15,7 @@ from envs.road_users import CYCLIST
 from envs.roads.network import Command, Control, Junction, Lane, Marking, RoadNetwork, Surface
 from envs.roads.procedural import build_town
 from envs.roads.routes import random_route, route_over
+from envs.signs import SIGN_INDEX
 from envs.state import EGO_SHAPE, ActorKind, Actors, Lamp, Phase, Props, SignPosts, Town, VehicleState
 from envs.traffic import Traffic, draw_paths
 
@@ -345,3 +346,14 @@ def test_the_ring_of_a_roundabout_goes_before_its_entries():
     passed = [int(np.argmax((x[:, row] < -20.0) & (np.arange(len(x)) > 50))) for row in (0, 1)]
     assert ring.min() > 4.0 and passed[0] > passed[1] > 0
     assert (np.array([seen.lamps[1] for seen in drives[:60]]) & (Lamp.LEFT | Lamp.RIGHT) == 0).all()
+
+
+def test_no_lorry_drives_in_a_town_that_is_closed_to_them():
+    closed = [seed for seed in range(40) if (build_town(seed).signs.sign == SIGN_INDEX["no_lorries"]).any()]
+    assert 2 <= len(closed) < 40
+    for seed in closed[:3]:
+        length = town_traffic(seed, 60).actors.size_m[:, 0]
+        assert not ((length > 7.5) & (length < 10.5)).any() and len(length) > 50
+    free = next(seed for seed in range(40) if seed not in closed)
+    length = town_traffic(free, 60).actors.size_m[:, 0]
+    assert ((length > 7.5) & (length < 10.5)).any()
