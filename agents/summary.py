@@ -16,7 +16,8 @@ from envs.metrics import bootstrap
 
 METRICS: dict[str, tuple[str, float]] = {  # key of an episode's row: column title, factor for people
     "driving_score": ("driving score 2.1", 1.0), "driving_score_20": ("2.0", 1.0), "is_success": ("success %", 100.0),
-    "route_completion": ("route %", 1.0), "comfort": ("comfort %", 100.0), "mean_speed_mps": ("km/h", 3.6),
+    "is_blameless": ("blameless %", 100.0), "route_completion": ("route %", 1.0), "comfort": ("comfort %", 100.0),
+    "mean_speed_mps": ("km/h", 3.6),
 }
 FAULTS = "infractions_per_km"
 TABLE_WIDTH = 176  # letters, where the output is no terminal

@@ -61,7 +61,7 @@ class EpisodeScore:
     status: str  # "perfect" (success), "completed" (with infractions) or "failed" (goal not reached)
     end: str  # "goal", a row of INFRACTION_ENDS, "timeout", or "unfinished"
     infractions: dict[str, int]  # every row of EVENTS and CONDITIONS
-    collisions_at_fault: int  # of nuPlan's definition: those the driver caused
+    is_blameless: bool  # no collision that the driver caused, by nuPlan's definition
     min_speed_pct: float  # mean speed in per cent of the surrounding traffic's, at most 100
     infractions_per_km: float  # all but speeding
     off_lane_share: float  # of the distance driven, 0 to 1
@@ -88,7 +88,7 @@ def score(facts: Sequence[Facts], dt: float, ends_on: tuple[str, ...] = ENDS["tr
         route_completion=completion, is_success=is_success,
         status="perfect" if is_success else "completed" if facts[-1].is_at_goal else "failed",
         end=_end(facts[-1], ends_on), infractions=infractions,
-        collisions_at_fault=sum(fact.is_at_fault for fact in facts), min_speed_pct=facts[-1].min_speed_pct,
+        is_blameless=not any(fact.is_at_fault for fact in facts), min_speed_pct=facts[-1].min_speed_pct,
         infractions_per_km=faults / max(distance / 1000, 1e-3),
         off_lane_share=off_lane, comfort=comfort_share(motion(facts), dt), distance_m=distance, duration_s=duration,
         mean_speed_mps=distance / duration)

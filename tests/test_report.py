@@ -21,6 +21,7 @@ KINDS = (*EVENTS, *CONDITIONS)
 def episode(index, score):
     return {"scenario": f"test_{20_000 + index}", "town_seed": 20_000 + index, "seed": index, "digest": f"{index:064x}",
             "driving_score": score, "driving_score_20": score, "route_completion": 90.0, "is_success": score == 100.0,
+            "is_blameless": score > 50.0,
             "status": "completed", "end": "goal", "infractions": dict.fromkeys(KINDS, 0) | {"stop": int(score < 100)},
             "infractions_per_km": 0.0, "off_lane_share": 0.0, "comfort": 0.9, "distance_m": 500.0, "duration_s": 60.0,
             "mean_speed_mps": 8.0, "num_clipped": 0, "recording": None, "wall_s": 1.0}

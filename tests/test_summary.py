@@ -9,7 +9,8 @@ from agents.summary import interval, show, summarise
 
 
 def rows(scores, metres=1000.0, stops=(0, 0, 0)):
-    return [{"driving_score": s, "driving_score_20": s, "is_success": s == 100.0, "route_completion": 100.0,
+    return [{"driving_score": s, "driving_score_20": s, "is_success": s == 100.0, "is_blameless": s > 0,
+             "route_completion": 100.0,
              "comfort": 1.0, "mean_speed_mps": 10.0, "distance_m": metres,
              "infractions": {"stop": n, "speeding": 3}} for s, n in zip(scores, stops, strict=False)]
 
