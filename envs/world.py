@@ -40,6 +40,8 @@ PARKED_SPACING_M = 7.0  # between two parked cars' centres
 OBSTACLE_CLEAR_M = 4.0  # between an obstacle and where traffic begins
 PARKED_TRIES = 4  # places drawn for each parked car wanted
 
+CONTACT_KIND = {ActorKind.VEHICLE: "vehicle", ActorKind.PEDESTRIAN: "pedestrian",
+                ActorKind.CYCLIST: "vehicle"}  # a bicycle is a vehicle to the law and to the leaderboard
 PEDESTRIAN_SIZE_M = (0.45, 0.6, 1.75)
 
 
@@ -266,5 +268,5 @@ def _contact(row: int, impulse_ns: float, actors: Actors, town: Town) -> Contact
     """The contact of a row of `_solids`. Static ids are the row of Props, or -1 - the row of sign and signal posts."""
     count, props = len(actors.id), len(town.props.kind)
     if row < count:
-        return Contact(ActorKind(int(actors.kind[row])).name.lower(), int(actors.id[row]), impulse_ns)
+        return Contact(CONTACT_KIND[ActorKind(int(actors.kind[row]))], int(actors.id[row]), impulse_ns)
     return Contact("static", row - count if row < count + props else -1 - (row - count - props), impulse_ns)

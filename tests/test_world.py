@@ -19,9 +19,12 @@ from shapely import LineString, Polygon
 from envs.config import ConfigError, DriveConfig
 from envs.geometry import box_corners, interpolate, wrap_angle
 from envs.roads.procedural import build_town
+from envs.rules import COLLISIONS
 from envs.state import EGO_SHAPE, ActionError, ActorKind, Control, PropKind, WorldState, state_bytes
-from envs.world import World, plan_route
+from envs.world import World, _contact, plan_route
+from scenarios.recording import CONTACT_KINDS
 from scenarios.spec import Obstacle, Scenario, ScenarioError, split_scenario
+from tests import straight_road
 
 STRAIGHT = Control(0.0, 0.5)
 
@@ -289,3 +292,12 @@ def test_hundreds_of_resets_do_not_leak(world: World) -> None:
         if k in (100, 599):
             memory.append(process.memory_info().rss)
     assert memory[1] < 1.05 * memory[0]
+
+
+def test_everybody_who_can_be_hit_is_named_as_rules_and_recordings_know_it() -> None:
+    """A bicycle is a vehicle to the law and to the leaderboard."""
+    kinds = np.array([int(kind) for kind in ActorKind])
+    actors = dataclasses.replace(straight_road.actors(*[(10.0 * k, 0.0, 0.0, 3.0) for k in kinds]), kind=kinds)
+    named = {kind: _contact(k, 1.0, actors, straight_road.TOWN).kind for k, kind in enumerate(ActorKind)}
+    assert named == {ActorKind.VEHICLE: "vehicle", ActorKind.PEDESTRIAN: "pedestrian", ActorKind.CYCLIST: "vehicle"}
+    assert set(named.values()) < set(CONTACT_KINDS) == set(COLLISIONS)
