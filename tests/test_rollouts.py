@@ -70,8 +70,8 @@ def test_workers_change_nothing_and_a_boundary_forgets_what_was_before() -> None
 
 @pytest.mark.slow
 def test_workers_change_nothing_with_the_camera_and_the_shipped_network() -> None:
-    """Two processes of 5 and 4 cars and one of 9: batches of frames that differ, features that do not."""
-    here, there = make(DriveConfig(), 9, seed=2, workers=0), make(DriveConfig(), 9, seed=2, workers=2)
+    """Two processes of 5 and 4 cars and one of 9, in busy towns: batches of frames differ, features do not."""
+    here, there = (make(DriveConfig(), 9, "train-busy", seed=2, workers=workers) for workers in (0, 2))
     for a, b in zip(trace(here), trace(there), strict=True):
         np.testing.assert_array_equal(a, b)
     here.close(), there.close()

@@ -16,8 +16,10 @@ import psutil
 import pytest
 from shapely import LineString, Polygon
 
-from envs.config import ConfigError, DriveConfig
+from envs.config import CameraConfig, ConfigError, DriveConfig
 from envs.geometry import box_corners, interpolate, wrap_angle
+from envs.render.camera import RENDERERS, pose_of
+from envs.render.scene import build_scene
 from envs.roads.procedural import build_town
 from envs.rules import COLLISIONS
 from envs.state import EGO_SHAPE, ActionError, ActorKind, Control, PropKind, WorldState, state_bytes
@@ -249,11 +251,22 @@ def _digest_scenario() -> Scenario:
         Obstacle(route_station_m=60.0, lateral_m=0.5)))
 
 
+NIGHT = split_scenario("val-busy", 3).model_copy(update={"weather": "night"})
+
+
 def drive_digest(world: World, seed: int = 5) -> str:
-    """SHA-256 of all states of a drive that swerves, brakes and hits what it meets."""
-    digest = hashlib.sha256(state_bytes(world.reset(_digest_scenario(), np.random.default_rng(seed))))
-    for control in DIGEST_CONTROLS:
-        digest.update(state_bytes(world.step(control)))
+    """SHA-256 of all states of a drive that swerves, brakes and hits what it meets, and of one in a busy town at night,
+    with every tenth frame of it."""
+    digest, renderer = hashlib.sha256(), RENDERERS["raster"](CameraConfig())
+    for scenario in (_digest_scenario(), NIGHT):
+        state = world.reset(scenario, np.random.default_rng(seed))
+        for step, control in enumerate(DIGEST_CONTROLS):
+            if scenario is NIGHT and step % 10 == 0:
+                frame = renderer.render(build_scene(state), pose_of(CameraConfig(), state.ego))
+                for layer in (frame.rgb, frame.class_id, frame.instance_id, frame.depth_m):
+                    digest.update(np.ascontiguousarray(layer).tobytes())
+            state = world.step(control)
+            digest.update(state_bytes(state))
     return digest.hexdigest()
 
 
