@@ -133,7 +133,8 @@ def test_workers_that_keep_dying_end_the_run() -> None:
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with SIGINT ignored
 sys.path[:0] = [{tests!r}, {root!r}]
 import numpy as np
 from test_rollouts import STAND, cars
@@ -160,7 +161,10 @@ def test_an_interrupted_or_killed_parent_leaves_no_process_behind(blow: int, tmp
     assert len(workers) == 2
     begun = time.monotonic()
     parent.send_signal(blow)
-    parent.wait(timeout=20)
+    try:
+        parent.wait(timeout=20)
+    finally:
+        parent.kill()
     while any(Path(f"/proc/{pid}/stat").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text()
               for pid in workers):
         assert time.monotonic() - begun < 20, "a worker outlived its parent"

@@ -88,7 +88,7 @@ def build_network(seed: int) -> RoadNetwork:
             return builder.network
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)  # with its scenes a town takes 10 MiB and more
 def build_town(seed: int) -> Town:
     """The town of a seed: roads, then lights, signs and scenery, each from its own stream of random numbers."""
     _, for_signs, for_props, for_lights = np.random.SeedSequence(seed).spawn(4)
