@@ -41,7 +41,7 @@ from envs.geometry import Array
 from envs.road_users import CYCLIST, KINDS, LORRY
 from envs.roads.routes import Route
 from envs.signs import SIGN_INDEX
-from envs.state import EGO_SHAPE, Actors, Lamp, Town, VehicleState
+from envs.state import EGO_SHAPE, Actors, Lamp, Town, VehicleState, no_actors
 
 NO_LORRIES = SIGN_INDEX["no_lorries"]  # a town with this sign has none: nobody need look for a way round
 NEAR_ROUTE_M = 250.0
@@ -63,6 +63,10 @@ class Traffic:
 
     def __init__(self, town: Town, route: Route, vehicles: int, cyclists: int, keep_clear: Array, rng: Generator,
                  head_lamps: bool = False) -> None:
+        self.actors = no_actors()
+        self._is_empty = vehicles + cyclists == 0
+        if self._is_empty:
+            return  # a map of the lanes is for those who drive on it
         self._map = lane_map(town.network)
         self._route = np.array(route.lanes, np.int64)
         users, size, colour = _draw(vehicles, cyclists, rng, bool((town.signs.sign == NO_LORRIES).any()))
@@ -98,6 +102,8 @@ class Traffic:
         That is the ego, what the lights show, signals (G,) int64 of Phase, people, poses (W, 3) and velocities (W, 2)
         in the world, and `obstacles` (B, 6) x_m, y_m, yaw_rad, length_m, width_m, speed_mps that are none of these.
         """
+        if self._is_empty:
+            return self.actors
         boxes = np.array([_box_of(ego)])
         if obstacles is not None:
             boxes = np.concatenate([boxes, obstacles])
