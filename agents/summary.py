@@ -20,7 +20,7 @@ METRICS: dict[str, tuple[str, float]] = {  # key of an episode's row: column tit
     "mean_speed_mps": ("km/h", 3.6),
 }
 FAULTS = "infractions_per_km"
-TABLE_WIDTH = 176  # letters, where the output is no terminal
+TABLE_WIDTH = 200  # letters, where the output is no terminal
 
 
 def wide_console() -> Console:
