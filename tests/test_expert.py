@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -81,6 +82,7 @@ def test_it_stands_with_the_bumper_one_to_two_metres_before_a_stop_line_then_goe
     assert to_line[-1] < 0 and speed[-1] > 2.0
 
 
+@functools.cache
 def _straight_start() -> Scenario:
     """A val town whose route has neither stop line nor bend in its first 120 m."""
     def is_plain(s: Scenario) -> bool:

@@ -196,13 +196,13 @@ class TestRenderer:
         """From 8 m before each kind of a town's signs: its class and number, its own face rather than another's."""
         camera, town = CameraConfig(width_px=640, height_px=320), build_town(1)
         clean_first, read = np.lexsort([town.signs.leaves, town.signs.look]), []
+        renderer = RENDERERS[name](camera)
         for row in clean_first[np.unique(town.signs.sign[clean_first], return_index=True)[1]]:
             x, y, yaw = town.signs.pose[row]
             height = town.signs.centre_height_m[row]
             scene = Scene(static_scene(town), build_scene(straight_road.state(0.0)).actors,
                           build_scene(straight_road.state(0.0)).light)
             front = VehicleState(x + 9.6 * math.cos(yaw), y + 9.6 * math.sin(yaw), yaw + math.pi)
-            renderer = RENDERERS[name](camera)
             frame = renderer.render(scene, pose_of(camera, front))
             at = pixel(camera, pose_of(camera, front), x, y, height)
             assert frame.class_id[at] == SemanticClass.SIGN and frame.instance_id[at] == INSTANCE_SIGN + row
@@ -214,10 +214,10 @@ class TestRenderer:
                 read.append(town.signs.sign[shown == best_template(seen, 1)][0] == town.signs.sign[row])
             back = VehicleState(x - 9.6 * math.cos(yaw), y - 9.6 * math.sin(yaw), yaw)
             behind = renderer.render(scene, pose_of(camera, back))
-            renderer.close()
             assert not (behind.instance_id == INSTANCE_SIGN + row).any()
             assert behind.class_id[pixel(camera, pose_of(camera, back), x, y, height)] == SemanticClass.POLE
         assert len(read) >= 4 and np.mean(read) >= 0.8, "figures in triangles are alike at this size"
+        renderer.close()
 
     def test_two_renderers_and_another_process_give_the_same_bytes(self, name):
         here = digest_of_town(name)
