@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.foresight import (
-    STOPPED_MPS,
     crossings_on,
     is_claimed,
     leader,
@@ -25,9 +24,11 @@ from agents.foresight import (
     people_in_the_way,
 )
 from envs.geometry import Array, wrap_angle
-from envs.right_of_way import is_lit, junction_lanes
+from envs.pace import STANDSTILL_MPS
+from envs.right_of_way import RED, is_lit, junction_lanes, phase_of
 from envs.roads.network import Control
 from envs.roads.routes import ROUTE_SPACING_M, Route
+from envs.rules import STOP_ZONE_M
 from envs.state import EGO_SHAPE, Phase, WorldState
 from envs.vehicle import CAR
 from envs.weather import Weather
@@ -70,7 +71,6 @@ class ExpertStyle:
 
 
 LINE_SIGHT_M = 250.0  # lines count from here on: a halt from 100 km/h in comfort takes 215 m
-STOP_ZONE_M = 4.0  # a halt serves a line when the bumper is this close to it
 SETTING_OFF_MPS = 1.5  # slower than this the wished acceleration may rise to SETTING_OFF_MPS2 at once: a driver who
 SETTING_OFF_MPS2 = 1.0  # learns from the answers at standstill learns to leave it
 REACTION_S, SIGHT_BRAKING_MPS2 = 1.0, 5.0  # to halt within what can be seen, on a dry road
@@ -172,7 +172,7 @@ class Expert:
             self._crossings = crossings_on(state.route, network.crossings)
         ego, style = state.ego, self.style
         self._station_m, _ = state.route.locate(ego.x_m, ego.y_m, self._station_m)
-        self._waited_s = self._waited_s + self._dt_s if ego.speed_mps < STOPPED_MPS else 0.0
+        self._waited_s = self._waited_s + self._dt_s if ego.speed_mps < STANDSTILL_MPS else 0.0
         steer = pursue(state, self._station_m, style) / CAR.max_steer_rad
         accel = self._wished_accel(state)
         return np.clip([steer, CAR.drive_for(accel, ego.speed_mps)], -1.0, 1.0).astype(np.float32)
@@ -221,16 +221,15 @@ class Expert:
     def _is_held_at(self, state: WorldState, at_m: float, lane: int, to_line_m: float, gap_m: float,
                     lead_mps: float) -> bool:
         """Whether light, right of way or a queue keep the ego out of a junction lane that begins at a station."""
-        lanes, route, speed = state.town.network.lanes, state.route, state.ego.speed_mps
-        before = lanes[route.lanes[route.lane_index[route.index_at(at_m - ROUTE_SPACING_M)]]]
+        lanes, speed = state.town.network.lanes, state.ego.speed_mps
+        before = lanes[state.route.lane_at(at_m - ROUTE_SPACING_M)]
         if not self._can_halt(to_line_m, speed):
             return False
-        if is_lit(state, before):
-            phase = state.signals[before.signal]
-            if phase in (Phase.RED, Phase.RED_YELLOW):
-                return True
-            if phase == Phase.YELLOW:
-                return speed ** 2 / (2 * max(to_line_m - 0.3, 0.3)) < self.style.amber_braking_mps2
+        phase = phase_of(state, before.signal)
+        if phase in RED:
+            return True
+        if phase == Phase.YELLOW:
+            return speed ** 2 / (2 * max(to_line_m - 0.3, 0.3)) < self.style.amber_braking_mps2
         behind_m = to_line_m + lanes[lane].length_m
         has_no_room = lead_mps < 1.0 and to_line_m < gap_m < behind_m + EGO_SHAPE.length_m + 2.0
         return has_no_room or must_wait(state, lane, to_line_m, self._waited_s)
@@ -242,13 +241,12 @@ class Expert:
         """The way to the next unserved stop line, unless a light there is on."""
         while self._served < len(self._stops):
             to_line = self._stops[self._served] - bumper_m
-            is_halted = state.ego.speed_mps < STOPPED_MPS and to_line <= STOP_ZONE_M
+            is_halted = state.ego.speed_mps < STANDSTILL_MPS and to_line <= STOP_ZONE_M
             if not is_halted and to_line > -0.5:
                 break
             self._served += 1
         if self._served < len(self._stops) and to_line <= LINE_SIGHT_M:
-            route = state.route
-            lane = route.lanes[route.lane_index[route.index_at(self._stops[self._served] - ROUTE_SPACING_M)]]
+            lane = state.route.lane_at(self._stops[self._served] - ROUTE_SPACING_M)
             if not is_lit(state, state.town.network.lanes[lane]):
                 yield to_line
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.geometry import Array
+from envs.pace import STANDSTILL_MPS
 from envs.right_of_way import claims, ego_times
 from envs.roads.network import Crossing
 from envs.roads.routes import Route
 from envs.state import EGO_SHAPE, ActorKind, WorldState
 
-SIGHT_M = 80.0  # how far ahead road users, lines and lights count
-STOPPED_MPS = 0.1  # slower counts as standing (CARLA's RunningStopTest)
+SIGHT_M = 80.0  # how far ahead road users count
 HASTE_MPS = 1.8  # whoever runs towards the road counts before he is on it
 FORESEEN_S = 3.0  # a person who will be in the way within this time is in the way
 EARLY_S, LATE_S = 1.0, 0.8  # spare time before and after a person who crosses
@@ -132,7 +132,7 @@ def must_wait(state: WorldState, lane_id: int, to_lane_m: float, waited_s: float
     """
     for claim in claims(state, lane_id):
         speed = float(state.actors.speed_mps[claim.actor])
-        if not (claim.has_priority or claim.is_inside) or (waited_s > PATIENCE_S and speed < STOPPED_MPS):
+        if not (claim.has_priority or claim.is_inside) or (waited_s > PATIENCE_S and speed < STANDSTILL_MPS):
             continue
         enters, leaves = ego_times(to_lane_m, claim, state.ego.speed_mps)
         spare = MERGE_SPARE_S if claim.merges else CROSS_SPARE_S
@@ -143,8 +143,7 @@ def must_wait(state: WorldState, lane_id: int, to_lane_m: float, waited_s: float
 
 def crossings_on(route: Route, crossings: tuple[Crossing, ...]) -> tuple[tuple[float, Crossing], ...]:
     """(station [m] of its near edge, crossing) of all on the way, in order."""
-    begin = {lane: float(route.station_m[np.searchsorted(route.lane_index, position)])
-             for position, lane in enumerate(route.lanes[:int(route.lane_index[-1]) + 1])}
+    begin = {lane: at_m for at_m, lane in route.begins()}
     found = []
     for crossing in crossings:
         for lane, station in zip(crossing.lanes, crossing.stations_m, strict=True):

@@ -18,6 +18,7 @@ from envs.roads.network import Command, Lane, RoadNetwork
 from envs.roads.routes import Route
 from envs.state import EGO_SHAPE, ActorKind, Actors, Lamp, Phase, WorldState
 
+RED = (Phase.RED, Phase.RED_YELLOW)  # nobody may pass
 SIGHT_M = 90.0  # how far away on the road somebody counts
 NEAR_CENTRE_M = 1.6  # somebody inside a junction is on every lane whose centre is this near, its direction alike
 ALIKE_RAD = math.radians(40)
@@ -43,9 +44,7 @@ class Claim:
 
 def junction_lanes(route: Route, network: RoadNetwork) -> tuple[tuple[float, int], ...]:
     """(station [m] of its beginning on the route, id) of every junction lane on the way, in order."""
-    first = np.searchsorted(route.lane_index, np.arange(int(route.lane_index[-1]) + 1))
-    return tuple((float(route.station_m[at]), lane) for at, lane in zip(first, route.lanes, strict=False)
-                 if network.lanes[lane].junction is not None)
+    return tuple((at_m, lane) for at_m, lane in route.begins() if network.lanes[lane].junction is not None)
 
 
 def claims(state: WorldState, lane_id: int) -> list[Claim]:
@@ -94,7 +93,7 @@ def _ways_to(state: WorldState, actor: int, wanted: frozenset[int]) -> Iterator[
                 if way.id in wanted:
                     yield way.id, start_m, entered
                     continue
-                if start_m + way.length_m < SIGHT_M and not _is_held(state, way):
+                if start_m + way.length_m < SIGHT_M and phase_of(state, way.signal) not in RED:
                     further += [(after, start_m + way.length_m, entered and after.junction == way.junction)
                                 for after in _turns(state, way, state.actors, actor)]
             open_ways = further
@@ -119,12 +118,6 @@ def _lanes_under(state: WorldState, actor: int) -> list[tuple[Lane, float]]:
     return fits
 
 
-def _is_held(state: WorldState, lane: Lane) -> bool:
-    """Whether a red light ends a lane."""
-    return lane.signal is not None and lane.signal < len(state.signals) and state.signals[lane.signal] in (
-        Phase.RED, Phase.RED_YELLOW)
-
-
 def _turns(state: WorldState, lane: Lane, actors: Actors, actor: int) -> list[Lane]:
     """Where a road user may go next: where its indicator points, straight on without one."""
     lanes = [state.town.network.lanes[after] for after in lane.successors]
@@ -144,5 +137,9 @@ def ego_times(to_lane_m: float, claim: Claim, speed_mps: float) -> tuple[float, 
 
 def is_lit(state: WorldState, lane: Lane) -> bool:
     """Whether a light at the end of a lane is on."""
-    return (lane.signal is not None and lane.signal < len(state.signals)
-            and state.signals[lane.signal] != Phase.OFF)
+    return phase_of(state, lane.signal) != Phase.OFF
+
+
+def phase_of(state: WorldState, group: int | None) -> Phase:
+    """What a signal group shows; OFF where there is none."""
+    return Phase(int(state.signals[group])) if group is not None and group < len(state.signals) else Phase.OFF

@@ -46,7 +46,7 @@ import numpy as np
 from envs.config import Patience
 from envs.geometry import Array, box_corners, ego_from_world, wrap_angle
 from envs.pace import STANDSTILL_MPS, Pace, keep_pace
-from envs.right_of_way import Claim, claims, ego_times, is_lit, junction_lanes
+from envs.right_of_way import RED, Claim, claims, ego_times, is_lit, junction_lanes, phase_of
 from envs.roads.network import SHOULDER_M, Control, RoadNetwork
 from envs.roads.routes import ROUTE_SPACING_M, Route
 from envs.state import EGO_SHAPE, Actors, Contact, Phase, VehicleState, WorldState
@@ -61,7 +61,6 @@ TTC_HORIZON_S = 0.9
 SPEEDING_MPS = 2.23  # nuPlan's and CaRL's tolerance, 5 mph
 FRONT_M = 0.5  # what first touches this part of the car was hit by its front
 QUEUE_M = 60.0  # before a red light: who stands there is taken to wait for it
-RED = (Phase.RED, Phase.RED_YELLOW)
 COLLISIONS = ("pedestrian", "vehicle", "static")  # gravest first
 
 # nuPlan's comfort bounds: longitudinal and lateral acceleration [m/s2], jerk of the acceleration's magnitude and
@@ -303,8 +302,7 @@ def _is_red_ahead(memory: Memory, state: WorldState, route_m: float) -> bool:
 
 def _phase_at(state: WorldState, line_m: float) -> Phase:
     """What the light of a line on the route shows; OFF where none stands."""
-    group = dict(state.route.signals).get(line_m)
-    return Phase(int(state.signals[group])) if group is not None and group < len(state.signals) else Phase.OFF
+    return phase_of(state, dict(state.route.signals).get(line_m))
 
 
 def _right_of_way(memory: Memory, state: WorldState, route_m: float, lateral_m: float) -> tuple[Memory, bool]:
@@ -316,7 +314,7 @@ def _right_of_way(memory: Memory, state: WorldState, route_m: float, lateral_m: 
     while entries and front_m > entries[0][0]:
         (at_m, lane), entries = entries[0], entries[1:]
         here = state.route.index_at(at_m - ROUTE_SPACING_M)
-        before = state.route.lanes[state.route.lane_index[here]]
+        before = state.route.lane_at(at_m - ROUTE_SPACING_M)
         if _is_beside(state.route, here, lateral_m) and not is_lit(state, lanes[before]):
             failed |= any(claim.has_priority and _are_together(claim, at_m - front_m, state.ego.speed_mps)
                           for claim in claims(state, lane))

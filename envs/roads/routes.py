@@ -76,6 +76,15 @@ class Route:
         """Index of the route point nearest before a station."""
         return max(0, int(self.station_m.searchsorted(station_m, side="right")) - 1)
 
+    def begins(self) -> tuple[tuple[float, int], ...]:
+        """(station [m] of the first point, id) of every lane that the route touches, in order."""
+        first = self.lane_index.searchsorted(np.arange(int(self.lane_index[-1]) + 1))
+        return tuple(zip(self.station_m[first].tolist(), self.lanes, strict=False))
+
+    def lane_at(self, station_m: float) -> int:
+        """Id of the lane at a station."""
+        return self.lanes[self.lane_index[self.index_at(station_m)]]
+
     def locate(self, x_m: float, y_m: float, near_m: float | None = None) -> tuple[float, float]:
         """(station, lateral left) [m] of a world point; searched 30 m around `near_m` if given, else everywhere."""
         if near_m is None:
