@@ -58,7 +58,7 @@ BAD_INPUT = (  # errors whose message is one sentence for the user
     ("envs.config", "ConfigError"), ("envs.state", "ActionError"), ("scenarios.spec", "ScenarioError"),
     ("scenarios.recording", "RecordingError"), ("perception.checkpoint", "CheckpointError"),
     ("agents.policies", "PolicyError"), ("envs.render.bullet", "DisplayError"), ("agents.evaluate", "WorkerError"),
-    ("agents.report", "ReportError"), ("perception.generate", "DatasetError"), ("perception.show", "InputError"),
+    ("agents.report", "ReportError"), ("perception.generate", "DatasetError"), ("perception.photos", "InputError"),
     ("agents.rollouts", "RolloutError"),
 )
 

@@ -26,18 +26,17 @@ from envs.render.camera import pose_of, project_points
 from envs.roads.network import Command
 from envs.signs import SIGNS
 from envs.state import VehicleState
+from perception import photos
 from perception.checkpoint import replace_file
 from perception.perceiver import NO_SIGN, Perceiver, Percept
+from perception.photos import InputError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
+OVERLAY = "overlay"  # the task of this file; the others are rows of photos.PHOTO_TASKS
 SHOWN_WIDTH_PX = 960
 PATH_RGB, BOUNDARY_RGB, STOP_RGB = (60, 220, 90), (255, 190, 40), (255, 70, 70)
 SIGN_RGB, LEAD_RGB = (255, 60, 160), (80, 170, 255)
-
-
-class InputError(ValueError):
-    """A picture or video that cannot be read; the message is one sentence that names the file and the way out."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,24 @@ class PerceiveConfig:
     """what the navigation asks for: follow, left, right or straight"""
     manoeuvre_m: float = 60.0
     """distance to that manoeuvre [m], 0 to 60"""
+    task: str = OVERLAY
+    """overlay draws everything; sign-crops, light-crops, signs, lanes and road write one file for other programs"""
+    fov_deg: float | None = None
+    """horizontal field of view of the camera [deg], if known"""
+    horizon: float | None = None
+    """row of the horizon as a share of the height, 0 top to 1 bottom, if known"""
+    h_samples: str = "240:720:10"
+    """rows [px] at which `--task lanes` answers, first:last:step"""
 
     def __post_init__(self) -> None:
         names = [command.name.lower() for command in Command]
         require(self.command in names, f"command is {self.command}; give one of {', '.join(names)}")
         require(0 <= self.manoeuvre_m <= 60, f"manoeuvre_m is {self.manoeuvre_m}; give 0 to 60")
+        tasks = (OVERLAY, *photos.PHOTO_TASKS)
+        require(self.task in tasks, f"task is {self.task}; give one of {', '.join(tasks)}")
+        require(self.fov_deg is None or 10 <= self.fov_deg <= 150, f"fov_deg is {self.fov_deg}; give 10 to 150")
+        require(self.horizon is None or 0 <= self.horizon <= 1, f"horizon is {self.horizon}; give 0 to 1")
+        photos.parse_rows(self.h_samples)
 
 
 def run(config: PerceiveConfig) -> dict[str, Any]:
@@ -66,6 +78,9 @@ def run(config: PerceiveConfig) -> dict[str, Any]:
 
     Raises InputError for a path that cannot be read and CheckpointError for weights that cannot.
     """
+    if config.task != OVERLAY:
+        taken_by = photos.View(config.fov_deg, config.horizon, photos.parse_rows(config.h_samples))
+        return photos.run(config.task, config.paths, config.out, taken_by)
     started = time.monotonic()
     sources = [source for path in config.paths for source in _sources(path)]
     if not sources:
