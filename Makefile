@@ -20,13 +20,13 @@ $(READY): requirements.lock pyproject.toml
 train: setup  ## train a policy on camera features, score it on unseen towns, film its drive (about 20 minutes)
 	$(BIN)/python train_agent.py
 
-test: setup  ## the default tests
-	$(BIN)/python -m pytest
+test: setup  ## the default tests, a process for each core
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup  ## everything that must hold before a commit
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: setup  ## how fast each stage is on this machine
 	$(BIN)/nanodrive bench

