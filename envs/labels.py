@@ -15,19 +15,20 @@ from numba import njit
 
 from envs.config import CameraConfig
 from envs.geometry import Array, ego_from_world
+from envs.lane_lines import OWN, anchor_rows, lines_ahead
 from envs.lights import head_centres
-from envs.render.boxes import INSTANCE_LIGHT, INSTANCE_SIGN
+from envs.render.boxes import INSTANCE_ACTOR, INSTANCE_LIGHT, INSTANCE_SIGN
 from envs.render.camera import CameraPose, Frame, project_points
 from envs.render.scene import SemanticClass
 from envs.render.signals import BOARD_M, HOUSING_M, VISOR_M
 from envs.roads.network import Control
 from envs.roads.routes import Route
 from envs.signs import outline_of
-from envs.state import EGO_SHAPE, Phase, Town, WorldState
+from envs.state import EGO_SHAPE, ActorKind, Phase, Town, WorldState
 
 PATH_STATIONS_M = (2.0, 4.0, 6.0, 8.0, 10.0, 12.5, 15.0, 18.0, 21.0, 25.0, 30.0, 36.0)
 LANE_ROWS = 16
-BOUNDARY_RANGE_M = 70.0
+DRIVABLE_ROWS, DRIVABLE_COLUMNS = 40, 80
 LEAD_COLUMNS = 20
 LEAD_MAX_M = 60.0
 STOP_MAX_M = 40.0
@@ -41,6 +42,10 @@ SIGN_MIN_VISIBLE = 0.3
 SIGN_FACING_COS = 0.3  # a face turned farther away cannot be read
 LIGHT_MAX_M = 60.0
 LIGHT_MIN_PX = 2.0  # across: a lamp is then as large as a pixel
+USER_MIN_PX = 3.0  # the shorter side of a road user's box
+USER_MIN_PIXELS = 12  # that show it
+_ROAD = np.zeros(256, np.uint8)
+_ROAD[[SemanticClass.ROAD, SemanticClass.MARKING, SemanticClass.STOP_LINE]] = 255
 _OBSTACLES = np.zeros(256, bool)
 _OBSTACLES[[SemanticClass.BUILDING, SemanticClass.VEGETATION, SemanticClass.VEHICLE, SemanticClass.PEDESTRIAN,
             SemanticClass.CYCLIST]] = True
@@ -54,6 +59,14 @@ class Labels:
 
     path_m: Array  # (12, 2) float32, ego frame, route points PATH_STATIONS_M ahead; straight on past the route's end
     boundaries_px: Array  # (2, 16) float32, u of the own lane's left and right edge at lane_rows(); nan: not there
+    lanes_px: Array  # (4, 32) float32, u of the four lines of lane_lines.py at anchor_rows(); nan: not there
+    lane_marking: Array  # (4,) int64, Marking of each line where it enters the picture, NONE if it does not
+    drivable: Array  # (40, 80) uint8, share of each cell's pixels that show road or its paint, 255 for all
+    vehicle_box_px: Array  # (V, 4) float32, left, top, right, bottom of the pixels that show it; nearest first
+    vehicle_distance_m: Array  # (V,) float32, smallest depth of its pixels
+    person_box_px: Array  # (P, 4) float32, of people on foot and cyclists
+    person_kind: Array  # (P,) int64 of ActorKind
+    person_distance_m: Array  # (P,) float32
     sign_box_px: Array  # (S, 4) float32, left, top, right, bottom, clipped to the frame
     sign_class: Array  # (S,) int64, row of SIGNS
     sign_distance_m: Array  # (S,) float32, from the camera
@@ -87,9 +100,12 @@ def label(state: WorldState, camera: CameraConfig, pose: CameraPose, frame: Fram
     my_light_m, mine = next_light(state.route, station)
     light_box, light_row, light_distance, light_visible = _lights(state.town, camera, pose, pixels)
     group = state.town.signal_heads.group[light_row]
+    lines_px, marking = lines_ahead(state.town.network, state.route, station).columns(
+        camera, pose, np.concatenate([lane_rows(camera), anchor_rows(camera)]))
     return Labels(
         path_m=path_ahead(state.route, station, state.ego.pose),
-        boundaries_px=_boundaries(state.town, state.route, station, camera, pose),
+        boundaries_px=lines_px[OWN, :LANE_ROWS], lanes_px=lines_px[:, LANE_ROWS:], lane_marking=marking,
+        drivable=_drivable(frame), **_road_users(state, frame),
         sign_box_px=box, sign_class=row, sign_distance_m=distance, sign_position_m=position, sign_visible=visible,
         light_box_px=light_box, light_phase=_phases(state, group), light_distance_m=light_distance,
         light_visible=light_visible, light_is_mine=group == mine,
@@ -131,43 +147,6 @@ def _phases(state: WorldState, group: Array) -> Array:
     if len(state.signals) == 0:
         return np.full(len(group), int(Phase.OFF))
     return np.where(group >= 0, state.signals[group], int(Phase.OFF)).astype(np.int64)
-
-
-def _boundaries(town: Town, route: Route, station_m: float, camera: CameraConfig, pose: CameraPose) -> Array:
-    first, last = route.index_at(station_m), route.index_at(station_m + BOUNDARY_RANGE_M) + 1
-    part = slice(first, last)
-    if last - first < 2:
-        return np.full((2, LANE_ROWS), np.nan, np.float32)
-    painted = np.array([town.network.lanes[lane].junction is None for lane in route.lanes])[route.lane_index[part]]
-    heading = route.heading_rad[part]
-    left = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
-    aside, half = _aside(town, route, first, last), route.width_m[part] / 2
-    rows = lane_rows(camera)
-    result = np.empty((2, LANE_ROWS), np.float32)
-    for side, sign in enumerate((1.0, -1.0)):
-        edge = route.points_m[part] + (aside + sign * half)[:, None] * left
-        points = np.column_stack([edge, np.zeros(last - first)])
-        u, v, depth = project_points(camera, pose, points).T
-        usable = np.flatnonzero(depth > 0.5)
-        if len(usable) < 2:
-            result[side] = np.nan
-            continue
-        u, v, depth = np.where(painted, u, np.nan)[usable], v[usable], depth[usable]
-        falls = np.flatnonzero(np.diff(depth) <= 0)  # once the edge bends back, rows are met twice: keep the near part
-        end = falls[0] + 1 if len(falls) else len(v)
-        at = np.interp(rows, v[:end][::-1] - 0.5, u[:end][::-1], left=np.nan, right=np.nan)
-        result[side] = np.where((at >= 0) & (at < camera.width_px), at, np.nan)
-    return result
-
-
-def _aside(town: Town, route: Route, first: int, last: int) -> Array:
-    """How far (N,) left of the route's points the middle of the own lane lies: it does not change lanes with it."""
-    lane = route.lane_index[first:last]
-    follows = [k > 0 and number in town.network.lanes[route.lanes[k - 1]].successors
-               for k, number in enumerate(route.lanes)]
-    road = np.cumsum(follows)[lane]  # a new one at each junction and behind it
-    entered = np.round(route.shift_m[first] / route.width_m[first]) * route.width_m[first]
-    return np.where(road == road[0], entered, 0.0) - route.shift_m[first:last]
 
 
 def _signs(town: Town, camera: CameraConfig, pose: CameraPose, pixels: Array,
@@ -238,6 +217,43 @@ def _lead(frame: Frame) -> Array:
     starts = np.arange(LEAD_COLUMNS) * frame.class_id.shape[1] // LEAD_COLUMNS
     depth = _nearest(frame.class_id, frame.depth_m, _OBSTACLES)
     return np.minimum(np.minimum.reduceat(depth, starts), LEAD_MAX_M).astype(np.float32)
+
+
+def _drivable(frame: Frame) -> Array:
+    """Share of road (40, 80) uint8 by cell of the frame."""
+    return cv2.resize(cv2.LUT(frame.class_id, _ROAD), (DRIVABLE_COLUMNS, DRIVABLE_ROWS), interpolation=cv2.INTER_AREA)
+
+
+def _road_users(state: WorldState, frame: Frame) -> dict[str, Array]:
+    """The labels of vehicles and of people, nearest first."""
+    actors = state.actors
+    count = int(actors.id.max(initial=-1)) + 1
+    left, top, right, bottom, pixels, depth = _extents(frame.instance_id, frame.depth_m, INSTANCE_ACTOR, count)[
+        actors.id].T
+    is_seen = (pixels >= USER_MIN_PIXELS) & (np.minimum(right - left, bottom - top) >= USER_MIN_PX)
+    seen = np.flatnonzero(is_seen)
+    seen = seen[np.argsort(depth[seen], kind="stable")]
+    box, is_vehicle = np.column_stack([left, top, right, bottom])[seen], actors.kind[seen] == ActorKind.VEHICLE
+    people = seen[~is_vehicle]
+    return {"vehicle_box_px": box[is_vehicle], "vehicle_distance_m": depth[seen[is_vehicle]],
+            "person_box_px": box[~is_vehicle], "person_distance_m": depth[people],
+            "person_kind": actors.kind[people].astype(np.int64)}
+
+
+@njit(cache=True)
+def _extents(instance_id: Array, depth_m: Array, first: int, count: int) -> Array:
+    """Of instances `first` and up, (count, 6) float32: left, top, right, bottom, number of pixels, smallest depth."""
+    table = np.zeros((count, 6), np.float32)
+    table[:, :2], table[:, 5] = np.inf, np.inf
+    for y in range(instance_id.shape[0]):
+        for x in range(instance_id.shape[1]):
+            row = int(instance_id[y, x]) - first
+            if 0 <= row < count:
+                table[row, 0], table[row, 1] = min(table[row, 0], x), min(table[row, 1], y)
+                table[row, 2], table[row, 3] = max(table[row, 2], x + 1), max(table[row, 3], y + 1)
+                table[row, 4] += 1
+                table[row, 5] = min(table[row, 5], depth_m[y, x])
+    return table
 
 
 @njit(cache=True)

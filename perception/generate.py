@@ -27,31 +27,75 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from envs.config import CameraConfig, require
 from envs.geometry import Array, world_from_ego
-from envs.labels import LANE_ROWS, LEAD_COLUMNS, PATH_STATIONS_M, Labels, label
+from envs.labels import (
+    DRIVABLE_COLUMNS,
+    DRIVABLE_ROWS,
+    LANE_ROWS,
+    LEAD_COLUMNS,
+    PATH_STATIONS_M,
+    Labels,
+    label,
+)
+from envs.lane_lines import ANCHORS, LINES
+from envs.lights import phases
 from envs.render.camera import RENDERERS, Renderer, pose_of
 from envs.render.scene import build_scene
 from envs.roads.procedural import build_town
 from envs.roads.routes import Route, random_route
 from envs.state import EGO_SHAPE, ActorKind, Actors, Control, Town, VehicleState, WorldState
+from envs.weather import WEATHERS, weather_of
 from scenarios.spec import SPLITS
 
-DATASET_VERSION = 2
+DATASET_VERSION = 3
 MAX_SIGNS = 8  # a frame keeps its nearest signs
 ROUTES_PER_TOWN = 4
+CAMERAS: dict[str, tuple[float, float]] = {  # ranges of CameraConfig's fields that other cars' cameras have
+    "height_m": (1.1, 1.8), "pitch_deg": (-6.0, 4.0), "horizontal_fov_deg": (45.0, 100.0)}
+CAMERAS_PER_TOWN = 2
+USUAL_SHARE = 0.6  # of the frames are taken by the camera that drives
+LIGHTS_ON_SHARE = 0.85
 PATH_END_M = 40.0  # no frame this near to a route's end, where the path label runs out
+MAX_LIGHTS = 4  # and heads of traffic lights
+MAX_USERS = 8  # and vehicles, and people
 FIELDS: dict[str, tuple[tuple[int, ...], str]] = {  # name: shape behind the frame axis, dtype; rgb is put first
     "command": ((5,), "float32"),
     "path_m": ((len(PATH_STATIONS_M), 2), "float32"),
     "boundaries_px": ((2, LANE_ROWS), "float32"),
+    "lanes_px": ((LINES, ANCHORS), "float32"),  # at envs.lane_lines.anchor_rows
+    "lane_marking": ((LINES,), "int64"),
+    "drivable": ((DRIVABLE_ROWS, DRIVABLE_COLUMNS), "uint8"),
     "sign_box_px": ((MAX_SIGNS, 4), "float32"),
     "sign_class": ((MAX_SIGNS,), "int64"),  # row of SIGNS, -1 for padding
     "sign_distance_m": ((MAX_SIGNS,), "float32"),
+    "sign_visible": ((MAX_SIGNS,), "float32"),
+    "light_box_px": ((MAX_LIGHTS, 4), "float32"),
+    "light_phase": ((MAX_LIGHTS,), "int64"),  # of Phase, -1 for padding
+    "light_is_mine": ((MAX_LIGHTS,), "bool"),
+    "light_distance_m": ((MAX_LIGHTS,), "float32"),
+    "my_light": ((), "int64"),  # of Phase; OFF without one within LIGHT_MAX_M
+    "my_light_m": ((), "float32"),  # front bumper to its line, inf without one
+    "vehicle_box_px": ((MAX_USERS, 4), "float32"),
+    "vehicle_distance_m": ((MAX_USERS,), "float32"),  # inf for padding
+    "person_box_px": ((MAX_USERS, 4), "float32"),
+    "person_kind": ((MAX_USERS,), "int64"),  # of ActorKind, -1 for padding
+    "person_distance_m": ((MAX_USERS,), "float32"),  # inf for padding
     "lead_m": ((LEAD_COLUMNS,), "float32"),
     "stop_m": ((), "float32"),  # inf: no line within STOP_MAX_M
     "stop_kind": ((), "int64"),
     "speed_limit_mps": ((), "float32"),
+    "camera_height_m": ((), "float32"),
+    "camera_pitch_deg": ((), "float32"),  # positive looks down
+    "camera_fov_deg": ((), "float32"),  # horizontal
+    "weather": ((), "int64"),  # row of envs.weather.WEATHERS
     "pose": ((3,), "float64"),
     "town_seed": ((), "int64"),
+}
+# Labels with a row for each thing seen, nearest first: a frame keeps as many as fit, and is filled up with this value.
+PADDING: dict[str, float] = {
+    "sign_box_px": 0.0, "sign_class": -1, "sign_distance_m": 0.0, "sign_visible": 0.0,
+    "light_box_px": 0.0, "light_phase": -1, "light_is_mine": False, "light_distance_m": 0.0,
+    "vehicle_box_px": 0.0, "vehicle_distance_m": math.inf,
+    "person_box_px": 0.0, "person_kind": -1, "person_distance_m": math.inf,
 }
 
 
@@ -138,27 +182,61 @@ def make_shard(config: GenerateConfig, shard: Shard) -> dict[str, Array]:
     """The arrays of one shard: FIELDS and rgb, one row a frame. A function of the settings alone."""
     towns = np.array(SPLITS[shard.split])
     order = np.random.default_rng([config.seed, int(towns[0])]).permutation(towns)
-    renderer = RENDERERS[config.renderer](config.camera)
+    eyes = _Eyes(config.renderer)
     rows: list[dict[str, Any]] = []
     try:
         for k in range(shard.frames):
             town_index, frame = divmod(shard.index * config.shard_frames + k, config.frames_per_town)
             town_seed = int(order[town_index])
-            rng = np.random.default_rng([config.seed, town_seed, frame])
-            rows.append(_frame(config, renderer, build_town(town_seed), rng))
+            rows.append(_frame(config, eyes, build_town(town_seed), frame))
     finally:
-        renderer.close()
+        eyes.close()
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def _frame(config: GenerateConfig, renderer: Renderer, town: Town, rng: np.random.Generator) -> dict[str, Any]:
-    """One rendered and labelled frame at a random pose."""
+class _Eyes:
+    """Renderers by camera, the last few kept open: setting one up takes longer than a frame."""
+
+    def __init__(self, renderer: str) -> None:
+        self._make = RENDERERS[renderer]
+        self._open: dict[CameraConfig, Renderer] = {}
+
+    def of(self, camera: CameraConfig) -> Renderer:
+        """The renderer of a camera."""
+        found = self._open.pop(camera, None) or self._make(camera)
+        self._open[camera] = found  # the last one used is the last one to go
+        if len(self._open) > 1 + CAMERAS_PER_TOWN:
+            self._open.pop(next(iter(self._open))).close()
+        return found
+
+    def close(self) -> None:
+        for renderer in self._open.values():
+            renderer.close()
+
+
+def _frame(config: GenerateConfig, eyes: _Eyes, town: Town, number: int) -> dict[str, Any]:
+    """One rendered and labelled frame at a random pose, in some weather, by one of the town's cameras."""
+    rng = np.random.default_rng([config.seed, town.seed, number])
     state = random_state(town, rng)
-    pose = pose_of(config.camera, state.ego)
-    frame = renderer.render(build_scene(state), pose)
-    truth = label(state, config.camera, pose, frame)
+    weather = int(rng.integers(len(WEATHERS)))
+    state = replace(state, weather=weather_of(list(WEATHERS)[weather], rng.integers(2**62, size=2).tolist()),
+                    signals=phases(town.signal_plan, rng.uniform(0, 120), rng.random() < LIGHTS_ON_SHARE))
+    cameras = cameras_of(config, town.seed)
+    camera = config.camera if rng.random() < USUAL_SHARE else cameras[int(rng.integers(len(cameras)))]
+    pose = pose_of(camera, state.ego)
+    frame = eyes.of(camera).render(build_scene(state), pose)
+    truth = label(state, camera, pose, frame)
     station, _ = state.route.locate(state.ego.x_m, state.ego.y_m)
-    return {"rgb": frame.rgb} | row_of(truth, command_of(state.route, station), state)
+    return {"rgb": frame.rgb} | row_of(truth, command_of(state.route, station), state, camera, weather)
+
+
+@lru_cache(maxsize=4)
+def cameras_of(config: GenerateConfig, town_seed: int) -> tuple[CameraConfig, ...]:
+    """The odd cameras of a town: mounted higher or lower, tilted, with another lens than the usual one."""
+    rng = np.random.default_rng([config.seed, town_seed, 2**31])
+    usual = asdict(config.camera)
+    return tuple(CameraConfig(**usual | {name: float(rng.uniform(*span)) for name, span in CAMERAS.items()})
+                 for _ in range(CAMERAS_PER_TOWN))
 
 
 def command_of(route: Route, station_m: float) -> Array:
@@ -167,17 +245,19 @@ def command_of(route: Route, station_m: float) -> Array:
     return np.append(np.eye(4, dtype=np.float32)[route.command[index]], np.float32(route.manoeuvre_m[index]))
 
 
-def row_of(truth: Labels, command: Array, state: WorldState) -> dict[str, Any]:
+def row_of(truth: Labels, command: Array, state: WorldState, camera: CameraConfig, weather: int) -> dict[str, Any]:
     """Labels as fixed-shape arrays: FIELDS without the frame axis."""
-    nearest = np.argsort(truth.sign_distance_m, kind="stable")[:MAX_SIGNS]
-    signs = {"sign_box_px": (truth.sign_box_px, 0.0), "sign_class": (truth.sign_class, -1),
-             "sign_distance_m": (truth.sign_distance_m, 0.0)}
-    row: dict[str, Any] = {"command": command, "pose": state.ego.pose, "town_seed": state.town.seed}
-    for name in ("path_m", "boundaries_px", "lead_m", "stop_m", "stop_kind", "speed_limit_mps"):
-        row[name] = getattr(truth, name)
-    for name, (values, padding) in signs.items():
-        row[name] = np.full(FIELDS[name][0], padding, FIELDS[name][1])
-        row[name][:len(nearest)] = values[nearest]
+    row: dict[str, Any] = {
+        "command": command, "pose": state.ego.pose, "town_seed": state.town.seed, "weather": weather,
+        "camera_height_m": camera.height_m, "camera_pitch_deg": camera.pitch_deg,
+        "camera_fov_deg": camera.horizontal_fov_deg}
+    for name, (shape, dtype) in FIELDS.items():
+        if name in PADDING:
+            values = getattr(truth, name)[:shape[0]]
+            row[name] = np.full(shape, PADDING[name], dtype)
+            row[name][:len(values)] = values
+        elif name not in row:
+            row[name] = getattr(truth, name)
     return {name: np.asarray(row[name], dtype) for name, (_, dtype) in FIELDS.items()}
 
 
