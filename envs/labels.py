@@ -42,6 +42,7 @@ SIGN_MIN_VISIBLE = 0.3
 SIGN_FACING_COS = 0.3  # a face turned farther away cannot be read
 LIGHT_MAX_M = 60.0
 LIGHT_MIN_PX = 2.0  # across: a lamp is then as large as a pixel
+USER_MAX_M = 100.0  # road users farther away, or than one can see through fog, are left out
 USER_MIN_PX = 3.0  # the shorter side of a road user's box
 USER_MIN_PIXELS = 12  # that show it
 _ROAD = np.zeros(256, np.uint8)
@@ -230,7 +231,8 @@ def _road_users(state: WorldState, frame: Frame) -> dict[str, Array]:
     count = int(actors.id.max(initial=-1)) + 1
     left, top, right, bottom, pixels, depth = _extents(frame.instance_id, frame.depth_m, INSTANCE_ACTOR, count)[
         actors.id].T
-    is_seen = (pixels >= USER_MIN_PIXELS) & (np.minimum(right - left, bottom - top) >= USER_MIN_PX)
+    is_seen = ((pixels >= USER_MIN_PIXELS) & (np.minimum(right - left, bottom - top) >= USER_MIN_PX)
+               & (depth < min(USER_MAX_M, state.weather.visibility_m)))
     seen = np.flatnonzero(is_seen)
     seen = seen[np.argsort(depth[seen], kind="stable")]
     box, is_vehicle = np.column_stack([left, top, right, bottom])[seen], actors.kind[seen] == ActorKind.VEHICLE

@@ -1,15 +1,16 @@
-"""`nanodrive generate`: random poses in train and val towns -> rendered, labelled frames in shards on disk.
+"""`nanodrive generate`: drives through train, val or test towns -> rendered, labelled frames in shards on disk.
 
 A shard is one .npz of fixed-shape arrays (FIELDS) over some twenty towns; which towns is settled by its number, so
-shards can be made in any order, by any number of processes, and an interrupted run continues where it stopped. Poses
-are drawn where there is something to learn (before stop lines, before signs, off the lane's middle, askew), cars stand
-and drive about. Nothing is learned here and no physics runs.
+shards can be made in any order, by any number of processes, and an interrupted run continues where it stopped. What the
+camera looks at is drawn by drives.py; here it is rendered by several cameras, labelled and written. Nothing is learned
+here and no physics runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import math
 import multiprocessing
@@ -18,7 +19,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from envs.config import CameraConfig, require
-from envs.geometry import Array, world_from_ego
+from envs.geometry import Array
 from envs.labels import (
     DRIVABLE_COLUMNS,
     DRIVABLE_ROWS,
@@ -37,24 +37,20 @@ from envs.labels import (
     label,
 )
 from envs.lane_lines import ANCHORS, LINES
-from envs.lights import phases
 from envs.render.camera import RENDERERS, Renderer, pose_of
 from envs.render.scene import build_scene
 from envs.roads.procedural import build_town
-from envs.roads.routes import Route, random_route
-from envs.state import EGO_SHAPE, ActorKind, Actors, Control, Town, VehicleState, WorldState
-from envs.weather import WEATHERS, weather_of
+from envs.roads.routes import Route
+from perception.drives import Drive, View
 from scenarios.spec import SPLITS
 
 DATASET_VERSION = 3
 MAX_SIGNS = 8  # a frame keeps its nearest signs
-ROUTES_PER_TOWN = 4
+DRIVES = 2  # of each town, in two weathers
 CAMERAS: dict[str, tuple[float, float]] = {  # ranges of CameraConfig's fields that other cars' cameras have
     "height_m": (1.1, 1.8), "pitch_deg": (-6.0, 4.0), "horizontal_fov_deg": (45.0, 100.0)}
-CAMERAS_PER_TOWN = 2
+OPEN_CAMERAS = 2
 USUAL_SHARE = 0.6  # of the frames are taken by the camera that drives
-LIGHTS_ON_SHARE = 0.85
-PATH_END_M = 40.0  # no frame this near to a route's end, where the path label runs out
 MAX_LIGHTS = 4  # and heads of traffic lights
 MAX_USERS = 8  # and vehicles, and people
 FIELDS: dict[str, tuple[tuple[int, ...], str]] = {  # name: shape behind the frame axis, dtype; rgb is put first
@@ -109,7 +105,9 @@ class GenerateConfig:
     """frames from train towns"""
     val_frames: int = 1_500
     """frames from val towns"""
-    frames_per_town: int = 25
+    test_frames: int = 0
+    """frames from test towns: to judge, never to learn from"""
+    frames_per_town: int = 50
     """frames of each town"""
     shard_frames: int = 500
     """frames of each file"""
@@ -122,15 +120,25 @@ class GenerateConfig:
     camera: CameraConfig = field(default_factory=CameraConfig)
 
     def __post_init__(self) -> None:
-        for name, low, high in [("train_frames", 1, 250_000), ("val_frames", 1, 12_500), ("frames_per_town", 1, 1000),
+        for name, low, high in [("train_frames", 0, 500_000), ("val_frames", 0, 25_000),
+                                ("test_frames", 0, 10_000), ("frames_per_town", 1, 1000),
                                 ("shard_frames", 1, 10_000), ("workers", 1, 256), ("seed", 0, 2**31)]:
             value = getattr(self, name)
             require(low <= value <= high, f"{name} is {value}; give {low} to {high}")
         require(self.renderer in RENDERERS, f"renderer is {self.renderer}; give one of {', '.join(RENDERERS)}")
-        for split, frames in (("train", self.train_frames), ("val", self.val_frames)):
+        require(self.shard_frames % self.frames_per_town == 0, f"shard_frames is {self.shard_frames}; give a multiple "
+                f"of frames_per_town, {self.frames_per_town}")
+        require(sum(self.frames.values()) > 0, "all numbers of frames are 0; give train_frames, val_frames or "
+                "test_frames")
+        for split, frames in self.frames.items():
             towns = math.ceil(frames / self.frames_per_town)
             require(towns <= len(SPLITS[split]), f"{frames} {split} frames at {self.frames_per_town} a town need "
                     f"{towns} of {len(SPLITS[split])} towns; raise frames_per_town")
+
+    @property
+    def frames(self) -> dict[str, int]:
+        """Frames of each split."""
+        return {"train": self.train_frames, "val": self.val_frames, "test": self.test_frames}
 
 
 @dataclass(frozen=True)
@@ -160,21 +168,23 @@ def run(config: GenerateConfig) -> dict[str, Any]:
     shards = [shard for shard in plan(config) if not _is_done(config, shard, card)]
     columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
-        bar = progress.add_task("frames", total=config.train_frames + config.val_frames)
-        progress.advance(bar, config.train_frames + config.val_frames - sum(shard.frames for shard in shards))
+        total = sum(config.frames.values())
+        bar = progress.add_task("frames", total=total)
+        progress.advance(bar, total - sum(shard.frames for shard in shards))
         for shard, digest in _make_all(config, shards):
             card["shards"][shard.name] = {"frames": shard.frames, "split": shard.split, "sha256": digest}
             _write_atomic(config.out / "dataset.json", json.dumps(card, indent=2, sort_keys=True).encode())
             progress.advance(bar, shard.frames)
     made = sum(shard.frames for shard in shards)
-    return {"out": str(config.out), "train_frames": config.train_frames, "val_frames": config.val_frames,
-            "made_frames": made, "duration_s": round(time.monotonic() - started, 1)}
+    seconds = time.monotonic() - started
+    return {"out": str(config.out), **{f"{split}_frames": frames for split, frames in config.frames.items()},
+            "made_frames": made, "duration_s": round(seconds, 1), "frames_per_s": round(made / seconds, 1)}
 
 
 def plan(config: GenerateConfig) -> list[Shard]:
     """All shards of a run, the last of each split shorter where the numbers do not divide."""
     return [Shard(split, index, min(config.shard_frames, frames - index * config.shard_frames))
-            for split, frames in (("train", config.train_frames), ("val", config.val_frames))
+            for split, frames in config.frames.items()
             for index in range(math.ceil(frames / config.shard_frames))]
 
 
@@ -182,13 +192,13 @@ def make_shard(config: GenerateConfig, shard: Shard) -> dict[str, Array]:
     """The arrays of one shard: FIELDS and rgb, one row a frame. A function of the settings alone."""
     towns = np.array(SPLITS[shard.split])
     order = np.random.default_rng([config.seed, int(towns[0])]).permutation(towns)
+    first = shard.index * config.shard_frames // config.frames_per_town
     eyes = _Eyes(config.renderer)
     rows: list[dict[str, Any]] = []
     try:
-        for k in range(shard.frames):
-            town_index, frame = divmod(shard.index * config.shard_frames + k, config.frames_per_town)
-            town_seed = int(order[town_index])
-            rows.append(_frame(config, eyes, build_town(town_seed), frame))
+        for town_seed in order[first:first + math.ceil(shard.frames / config.frames_per_town)].tolist():
+            wanted = min(config.frames_per_town, shard.frames - len(rows))
+            rows += itertools.islice(frames_of(config, eyes, town_seed), wanted)
     finally:
         eyes.close()
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -205,7 +215,7 @@ class _Eyes:
         """The renderer of a camera."""
         found = self._open.pop(camera, None) or self._make(camera)
         self._open[camera] = found  # the last one used is the last one to go
-        if len(self._open) > 1 + CAMERAS_PER_TOWN:
+        if len(self._open) > OPEN_CAMERAS:
             self._open.pop(next(iter(self._open))).close()
         return found
 
@@ -214,29 +224,25 @@ class _Eyes:
             renderer.close()
 
 
-def _frame(config: GenerateConfig, eyes: _Eyes, town: Town, number: int) -> dict[str, Any]:
-    """One rendered and labelled frame at a random pose, in some weather, by one of the town's cameras."""
-    rng = np.random.default_rng([config.seed, town.seed, number])
-    state = random_state(town, rng)
-    weather = int(rng.integers(len(WEATHERS)))
-    state = replace(state, weather=weather_of(list(WEATHERS)[weather], rng.integers(2**62, size=2).tolist()),
-                    signals=phases(town.signal_plan, rng.uniform(0, 120), rng.random() < LIGHTS_ON_SHARE))
-    cameras = cameras_of(config, town.seed)
-    camera = config.camera if rng.random() < USUAL_SHARE else cameras[int(rng.integers(len(cameras)))]
-    pose = pose_of(camera, state.ego)
-    frame = eyes.of(camera).render(build_scene(state), pose)
-    truth = label(state, camera, pose, frame)
-    station, _ = state.route.locate(state.ego.x_m, state.ego.y_m)
-    return {"rgb": frame.rgb} | row_of(truth, command_of(state.route, station), state, camera, weather)
+def frames_of(config: GenerateConfig, eyes: _Eyes, town_seed: int) -> Iterator[dict[str, Any]]:
+    """The rendered and labelled frames of a town, frames_per_town of them from its DRIVES."""
+    town = build_town(town_seed)
+    for number in range(DRIVES):
+        drive = Drive(town, (config.seed, town_seed, number), has_other_signs=number % 2 == 1)
+        rng = np.random.default_rng([config.seed, town_seed, number, 1])
+        odd = odd_camera(config.camera, rng)
+        count = (config.frames_per_town + DRIVES - 1 - number) // DRIVES
+        for view in drive.views(count):
+            camera = config.camera if rng.random() < USUAL_SHARE else odd
+            pose = pose_of(camera, view.state.ego)
+            frame = eyes.of(camera).render(build_scene(view.state), pose)
+            truth = label(view.state, camera, pose, frame, view.station_m)
+            yield {"rgb": frame.rgb} | row_of(truth, view, camera)
 
 
-@lru_cache(maxsize=4)
-def cameras_of(config: GenerateConfig, town_seed: int) -> tuple[CameraConfig, ...]:
-    """The odd cameras of a town: mounted higher or lower, tilted, with another lens than the usual one."""
-    rng = np.random.default_rng([config.seed, town_seed, 2**31])
-    usual = asdict(config.camera)
-    return tuple(CameraConfig(**usual | {name: float(rng.uniform(*span)) for name, span in CAMERAS.items()})
-                 for _ in range(CAMERAS_PER_TOWN))
+def odd_camera(usual: CameraConfig, rng: np.random.Generator) -> CameraConfig:
+    """A camera mounted higher or lower than the usual one, tilted, with another lens."""
+    return CameraConfig(**asdict(usual) | {name: float(rng.uniform(*span)) for name, span in CAMERAS.items()})
 
 
 def command_of(route: Route, station_m: float) -> Array:
@@ -245,11 +251,12 @@ def command_of(route: Route, station_m: float) -> Array:
     return np.append(np.eye(4, dtype=np.float32)[route.command[index]], np.float32(route.manoeuvre_m[index]))
 
 
-def row_of(truth: Labels, command: Array, state: WorldState, camera: CameraConfig, weather: int) -> dict[str, Any]:
+def row_of(truth: Labels, view: View, camera: CameraConfig) -> dict[str, Any]:
     """Labels as fixed-shape arrays: FIELDS without the frame axis."""
+    state = view.state
     row: dict[str, Any] = {
-        "command": command, "pose": state.ego.pose, "town_seed": state.town.seed, "weather": weather,
-        "camera_height_m": camera.height_m, "camera_pitch_deg": camera.pitch_deg,
+        "command": command_of(state.route, view.station_m), "pose": state.ego.pose, "town_seed": state.town.seed,
+        "weather": view.weather, "camera_height_m": camera.height_m, "camera_pitch_deg": camera.pitch_deg,
         "camera_fov_deg": camera.horizontal_fov_deg}
     for name, (shape, dtype) in FIELDS.items():
         if name in PADDING:
@@ -259,76 +266,6 @@ def row_of(truth: Labels, command: Array, state: WorldState, camera: CameraConfi
         elif name not in row:
             row[name] = getattr(truth, name)
     return {name: np.asarray(row[name], dtype) for name, (_, dtype) in FIELDS.items()}
-
-
-def random_state(town: Town, rng: np.random.Generator) -> WorldState:
-    """A car on a random route of the town: off the lane's middle, askew, with others around it."""
-    route = _route(town.seed, int(rng.integers(ROUTES_PER_TOWN)))
-    station = _interesting_station(town, route, rng)
-    lateral = float(np.clip(rng.normal(0, 0.6), -1.5, 1.5))
-    yaw = math.radians(float(np.clip(rng.normal(0, 6), -20, 20)))
-    at = _pose_on(route, station, lateral, yaw)
-    ego = VehicleState(x_m=at[0], y_m=at[1], yaw_rad=at[2])
-    return WorldState(time_s=0.0, step=0, ego=ego, actors=_random_actors(route, station, rng), contacts=(),
-                      control=Control(0.0, 0.0), town=town, route=route)
-
-
-@lru_cache(maxsize=ROUTES_PER_TOWN)
-def _route(town_seed: int, number: int) -> Route:
-    """One of a town's routes."""
-    return random_route(build_town(town_seed).network, np.random.default_rng([town_seed, number]))
-
-
-def _interesting_station(town: Town, route: Route, rng: np.random.Generator) -> float:
-    """A station: of 100, some 35 before a controlled junction, 30 before a sign of the route, the rest anywhere."""
-    last = max(route.length_m - PATH_END_M, 1.0)
-    lines = [station - EGO_SHAPE.front_m for station, _ in route.stops]
-    signs = [route.locate(x, y)[0] for (x, y, _), lane in zip(town.signs.pose, town.signs.lane, strict=True)
-             if lane in route.lanes]
-    draw = rng.random()
-    if draw < 0.35 and lines:
-        station = rng.choice(lines) - rng.uniform(-3, 33)
-    elif draw < 0.65 and signs:
-        station = rng.choice(signs) - rng.uniform(5, 35)
-    else:
-        station = rng.uniform(0, last)
-    return float(np.clip(station, 0.0, last))
-
-
-def _pose_on(route: Route, station_m: float, lateral_m: float, turn_rad: float) -> Array:
-    """(x_m, y_m, yaw_rad) at a station of the route, moved to its left and turned."""
-    x, y, yaw = (np.interp(station_m, route.station_m, values)
-                 for values in (route.points_m[:, 0], route.points_m[:, 1], route.heading_rad))
-    return np.append(world_from_ego(np.array([x, y, yaw]), np.array([0.0, lateral_m])), yaw + turn_rad)
-
-
-# where others are: probability, lowest and highest distance ahead [m], lateral range [m], turned by [deg], kind
-OTHERS: tuple[tuple[float, float, float, float, float, float, ActorKind], ...] = (
-    (0.35, 7.0, 45.0, -0.4, 0.4, 0.0, ActorKind.VEHICLE),  # ahead in the own lane
-    (0.30, 5.0, 60.0, 3.0, 4.0, 180.0, ActorKind.VEHICLE),  # coming the other way
-    (0.35, 4.0, 60.0, -4.2, -2.8, 0.0, ActorKind.VEHICLE),  # parked on the own verge
-    (0.20, 4.0, 60.0, -4.2, -2.8, 0.0, ActorKind.VEHICLE),
-    (0.25, 4.0, 60.0, 5.8, 7.5, 180.0, ActorKind.VEHICLE),  # parked on the other verge
-    (0.12, 6.0, 40.0, -4.5, 4.5, 90.0, ActorKind.PEDESTRIAN),  # beside or on the road
-)
-SIZES_M = {ActorKind.VEHICLE: (4.5, 1.8, 1.5), ActorKind.PEDESTRIAN: (0.5, 0.5, 1.75)}
-
-
-def _random_actors(route: Route, station_m: float, rng: np.random.Generator) -> Actors:
-    """Other road users around a station, each row of OTHERS with its probability."""
-    rows = []
-    for probability, near, far, right, left, turn_deg, kind in OTHERS:
-        ahead = station_m + EGO_SHAPE.front_m + rng.uniform(near, far)
-        pose = _pose_on(route, ahead, rng.uniform(right, left), math.radians(turn_deg) + rng.normal(0, 0.05))
-        size = np.array(SIZES_M[kind]) * rng.uniform(0.9, 1.15, 3)
-        colour = rng.integers(20, 235, 3)
-        if rng.random() < probability and ahead < route.length_m:
-            rows.append((int(kind), pose, size, colour))
-    k = len(rows)
-    return Actors(id=np.arange(k), kind=np.array([row[0] for row in rows], int),
-                  pose=np.array([row[1] for row in rows]).reshape(k, 3),
-                  size_m=np.array([row[2] for row in rows]).reshape(k, 3), speed_mps=np.zeros(k),
-                  colour=np.array([row[3] for row in rows], np.uint8).reshape(k, 3), lamps=np.zeros(k, np.uint8))
 
 
 def _settings(config: GenerateConfig) -> dict[str, Any]:

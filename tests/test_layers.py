@@ -24,7 +24,7 @@ DOORS = {  # package: the files (or folders) that may import it
     "onnxruntime": ("perception/export.py", "perception/perceiver.py"),
     "pickle": (), "cloudpickle": (), "yaml": (),
 }
-INNERMOST_TORCH = ("perception/generate.py",)  # frames are made without the network
+INNERMOST_TORCH = ("perception/generate.py", "perception/drives.py")  # frames are made without the network
 WORLDLY = {"envs.world", "envs.physics", "envs.vehicle"}  # what cameras, labels, rules and scores must not need
 PURE = ("envs/labels.py", "envs/rules.py", "envs/reward.py", "envs/metrics.py")
 PROGRAMS = ("envs/render/sheet.py",)  # run by a person, imported by nobody

@@ -21,6 +21,7 @@ from envs.render.paving import Patch, SemanticClass, patches
 from envs.render.signals import head_boxes, lamps
 from envs.render.surfaces import worn
 from envs.render.vehicles import is_blink_on, road_users
+from envs.roads.network import RoadNetwork
 from envs.signs import face, look_of, outline_of
 from envs.state import PropKind, SignPosts, Town, WorldState
 from envs.weather import CLEAR
@@ -136,6 +137,12 @@ def _faces(posts: SignPosts) -> tuple[Faces, tuple[Array, ...], tuple[Array, ...
 
 
 @kept
+def _new_roads(network: RoadNetwork) -> tuple[Patch, ...]:
+    """Pavements, roads and paint before use and time: the same in every weather."""
+    return (*pavements(network), *patches(network))
+
+
+@kept
 def static_scene(town: Town, lit_windows: float = 0.0, is_lamp_lit: bool = False,
                  is_sunny: bool = True) -> StaticScene:
     """The part of every frame of a town that never changes in a weather; lamp posts are there while they are lit."""
@@ -147,7 +154,7 @@ def static_scene(town: Town, lit_windows: float = 0.0, is_lamp_lit: bool = False
                              INSTANCE_PROP + rows))
     groups += [window_boxes(props, town.seed, lit_windows)] if lit_windows > 0 else []
     groups += [lamp_boxes(town)] if is_lamp_lit else []
-    flat = worn((*pavements(town.network), *patches(town.network)), town, is_sunny)
+    flat = worn(_new_roads(town.network), town, is_sunny)
     return StaticScene(flat, stack(groups), *_faces(town.signs))
 
 
