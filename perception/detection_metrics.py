@@ -84,7 +84,7 @@ def macro_recall(table: Array) -> float:
 
 
 def depth_errors(told_m: Array, truth_m: Array) -> dict[str, float]:
-    """abs_rel, sq_rel, rmse, rmse_log, delta < 1.25^k (Eigen et al. 2014) where the truth is 1 mm to 80 m; no scaling."""
+    """abs_rel, sq_rel, rmse, rmse_log, delta < 1.25^k (Eigen et al. 2014), truth from 1 mm to 80 m; no scaling."""
     judged = (truth_m > NEAREST_M) & (truth_m < FARTHEST_M)
     truth, told = truth_m[judged], np.clip(told_m[judged], NEAREST_M, FARTHEST_M)
     if not len(truth):
