@@ -20,6 +20,7 @@ from envs.roads.network import Command, Control, Lane, Marking, RoadNetwork
 
 KMH = 1 / 3.6
 LIMIT_STATION_M = 10.0  # of what begins with a lane, after its start
+RAMP_YIELD_M = 2.0  # of a yield sign behind the point where a ramp comes up beside its road
 LINE_SETBACK_M = 0.25  # of a stop or yield sign before its line
 NEAREST_WARNING_M, FARTHEST_WARNING_M = 30.0, 150.0
 COMFORTABLE_MPS2 = 2.0  # lateral acceleration: a curve that asks for more at the limit is dangerous
@@ -106,7 +107,8 @@ class Streets:
         """Whether a lane ends at a junction where others have a line and it has none."""
         number = self.junction_after(lane)
         return (number is not None and lane.control == Control.NONE and any(
-            self.lanes[k].control != Control.NONE for k in self.network.junctions[number].incoming))
+            self.lanes[k].control != Control.NONE for k in self.network.junctions[number].incoming)
+            and all(self.lanes[k].turn != Command.FOLLOW for k in lane.successors))
 
     @cached_property
     def pieces_of_junctions(self) -> dict[int, str]:
@@ -264,9 +266,11 @@ def priority_road(streets: Streets) -> Iterator[Site]:
 
 
 def line(control: Control, streets: Streets) -> Iterator[Site]:
-    """At every such line, also beside lights, which may be off."""
+    """At every such line, also beside lights, which may be off; on a ramp where it comes up beside the road."""
     for lane in streets.outer:
-        if lane.control == control:
+        if lane.control == control and lane.left == Marking.BLOCK:
+            yield Site(lane.id, RAMP_YIELD_M)
+        elif lane.control == control:
             yield Site(lane.id, lane.length_m - LINE_SETBACK_M)
 
 
@@ -282,7 +286,8 @@ def one_way_end(streets: Streets) -> Iterator[Site]:
     """Where one-way roads end: who stands there must not drive in."""
     for lane in streets.outer:
         is_one_way = all(beside.opposite is None for beside in streets.abreast(lane))
-        if is_one_way and lane.length_m >= 2 * LIMIT_STATION_M:
+        does_end = all(streets.lanes[k].junction is not None for k in lane.successors)
+        if is_one_way and does_end and lane.length_m >= 2 * LIMIT_STATION_M:
             yield Site(lane.id, lane.length_m - LIMIT_STATION_M, is_reversed=True)
 
 

@@ -19,6 +19,7 @@ ARGUMENTS = {
     "tee": ((HALF_M, 7.25, HALF_M), 6.0), "cross": ((7.25, HALF_M, 7.25, 10.5), 6.0),
     "s_bend": (HALF_M, 60.0, -7.0), "bus_bay": (HALF_M, 44.0, -1.0),
     "roundabout": ((HALF_M, 3.5, None, HALF_M), 15.0, 4.5),
+    "exit_ramp": (7.5, 52.0, 3.5), "merge_ramp": (7.5, 45.0, 3.5), "ramp": (2.25, 190.0, 64.0),
 }
 
 
@@ -37,16 +38,21 @@ def test_piece_paves_a_simple_counter_clockwise_area_under_its_own_name(name):
 
 @pytest.mark.parametrize("name", PIECES)
 def test_piece_meets_its_neighbours_over_the_full_width(name):
-    """At each socket the outline has an edge across the road: its middle is the socket, its length the paved width."""
+    """At each socket the outline has an edge across the road: its middle is the socket, its length the paved width.
+
+    What is wider there on one side is so.
+    """
     piece = PIECES[name](START, *ARGUMENTS[name])
     sockets = [piece.end] if isinstance(piece, RoadPiece) else [s for s in piece.sockets if s]
     halves = [half for half in np.atleast_1d(ARGUMENTS[name][0]) if half is not None]
     ends = piece.outline_m, np.roll(piece.outline_m, -1, axis=0)
     middles, lengths = (ends[0] + ends[1]) / 2, np.hypot(*(ends[1] - ends[0]).T)
+    right, left = (float(side[-1]) for side in getattr(piece, "wider_m", None) or np.zeros((2, 1)))
     for socket, half in zip(sockets, halves, strict=True):
-        nearest = np.hypot(*(middles - socket.point_m).T).argmin()
-        np.testing.assert_allclose(middles[nearest], socket.point_m, atol=1e-9)
-        assert lengths[nearest] == pytest.approx(2 * half)
+        middle = socket.point_m + (left - right) / 2 * np.array([-socket.direction[1], socket.direction[0]])
+        nearest = np.hypot(*(middles - middle).T).argmin()
+        np.testing.assert_allclose(middles[nearest], middle, atol=1e-9)
+        assert lengths[nearest] == pytest.approx(2 * half + left + right)
         assert (ends[1] - ends[0])[nearest] @ socket.direction == pytest.approx(0.0, abs=1e-9)
 
 
@@ -174,3 +180,32 @@ def test_bus_bay_widens_one_side_alone(side):
     middle = START.point_m + 22.0 * START.direction
     aside = np.array([-START.direction[1], START.direction[0]])
     assert bay.contains(shapely.Point(middle + side * (HALF_M + 1.5) * aside))
+
+
+def test_lane_of_an_exit_moves_aside_by_its_width_and_that_of_an_entry_comes_back():
+    """Both lie within the asphalt of their road, 0.5 m from its edge where they run beside it; they begin and end on or
+    beside the rightmost lane, whose middle is 5.25 m right of the road's."""
+    leave, join = (PIECES[name](START, *ARGUMENTS[name]) for name in ("exit_ramp", "merge_ramp"))
+    across = np.array([math.sin(0.6), -math.cos(0.6)])
+    for piece, ends in ((leave, (5.25, 8.75)), (join, (8.75, 5.25))):
+        assert ((piece.lane[[0, -1], :2] - START.point_m) @ across).tolist() == pytest.approx(ends)
+        assert piece.lane[[0, -1], 2].tolist() == pytest.approx([0.6, 0.6])
+        edge = shapely.LineString(offset_line(piece.lane, -1.75))
+        paved = shapely.Polygon(piece.outline_m)
+        assert paved.buffer(0.02).contains(edge)
+        rim = shapely.LineString(piece.outline_m[:len(piece.line)])
+        assert shapely.distance(rim, edge) == pytest.approx(0.5, abs=0.03)
+    end = join.outline_m[len(join.line) - 1]
+    assert (end - START.point_m) @ across == pytest.approx(7.5), "as wide as its road again"
+
+
+def test_ramp_touches_its_road_where_it_parts_and_meets_and_is_nine_metres_away_between():
+    """The road's asphalt ends 1 m left of where the ramp's would begin: there the ramp's own begins."""
+    piece = PIECES["ramp"](START, *ARGUMENTS["ramp"])
+    left = np.array([-math.sin(0.6), math.cos(0.6)])
+    edge = (piece.outline_m[len(piece.line):][::-1] - START.point_m) @ left
+    assert edge[[0, -1]].tolist() == pytest.approx([1.25, 1.25]) and edge.max() <= 1.25 + 1e-9
+    assert edge.min() == pytest.approx(2.25 - 9.0)
+    nose = edge[np.argmax(edge < 1.24)]
+    assert -1.5 < nose < -0.5, "asphalt between them up to about two metres, then grass"
+    assert piece.radius_m > 40.0

@@ -38,6 +38,7 @@ ROOM_GAP_M = 2.5  # between cars that queue behind a junction
 REQUEST_MPS2 = 1.0  # a passage is asked for before braking for the line gets harder than this
 NEAR_M = 12.0  # and always from here on
 GIVING_WAY_NEAR_M = 16.0  # who must give way asks from here on
+JOINS_MPS = 55 / 3.6  # lanes of junctions that may be driven faster join a road from a ramp: drivers adjust in time
 HALTED_MPS = 0.05
 HALT_M = 3.0  # a halt this close to a stop line serves it
 LONG_WAIT_S = 8.0  # who cannot pass beside a long vehicle lets it go first when it has stood for so long
@@ -321,7 +322,8 @@ def ask(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, i: int, si
     is_bound = phase == _OFF and before.control > 0
     if is_bound and before.control == _STOP and user.v < HALTED_MPS and away < HALT_M:
         user.has_halted = 1
-    near = GIVING_WAY_NEAR_M if is_bound else max(NEAR_M, user.v * user.v / (2.0 * REQUEST_MPS2))
+    is_joining = lanes[user.path[k]].limit_mps > JOINS_MPS
+    near = GIVING_WAY_NEAR_M if is_bound and not is_joining else max(NEAR_M, user.v * user.v / (2.0 * REQUEST_MPS2))
     if user.is_blocked or (away > near and not is_inside):
         return
     if not _is_first(users, bodies, i, k):

@@ -73,6 +73,7 @@ ARROW_SHAFT_M = 0.2
 ARROW_BEFORE_M = (12.0, 32.0)  # feet of a lane's arrows before its end
 ZEBRA_M, ZEBRA_GAP_M = 0.5, 0.5  # RMS sign 293: bars and gaps
 BAY_DASH_M, ZIGZAG_M = 1.0, 2.0
+BLOCK_M, BLOCK_WIDTH_M = 3.0, 0.3  # dashes, and gaps as long, of a line beside a lane that ends (RMS sign 340, wide)
 HATCH_M, HATCH_GAP_M, HATCH_RAD = 0.5, 1.0, math.radians(60)
 KERB_WIDTH_M = 0.35
 GRASS = (98, 132, 70)
@@ -185,10 +186,21 @@ def _edge_paint(lane: Lane, left_m: float, marking: Marking, breaks_m: Array) ->
         return _solid(lane, left_m, whole, breaks_m)
     if marking == Marking.DASHED:
         return [_dashes(lane, left_m, lane.length_m, breaks_m)]
+    if marking == Marking.BLOCK:
+        return [_blocks(lane, left_m)]
     if marking == Marking.DOUBLE:
         return [part for side in (LINE_WIDTH_M, -LINE_WIDTH_M)
                 for part in _solid(lane, left_m + side, whole, breaks_m)]
     return []
+
+
+def _blocks(lane: Lane, left_m: float) -> tuple[Array, Array]:
+    """Short wide dashes beside a lane."""
+    edge, start = offset_polyline(lane.centre_m, left_m), np.arange(0.0, lane.length_m - BLOCK_M, 2 * BLOCK_M)
+    ends = start[:, None] + np.array([0.0, BLOCK_M])
+    outer, inner = (interpolate(offset_polyline(edge, aside), lane.station_m, ends)
+                    for aside in (BLOCK_WIDTH_M / 2, -BLOCK_WIDTH_M / 2))
+    return _strips(outer, inner)
 
 
 def _between(network: RoadNetwork, lane: Lane, breaks_m: Array) -> list[tuple[Array, Array]]:
@@ -221,8 +233,8 @@ def _arrow(turns: frozenset[Command]) -> tuple[Array, Array]:
 def _arrows(network: RoadNetwork, lane: Lane) -> list[tuple[Array, Array]]:
     """What a lane among several allows, painted on it before the junction, once or twice."""
     turns = frozenset(network.lanes[after].turn for after in lane.successors if
-                      network.lanes[after].junction is not None) - {Command.FOLLOW}
-    if not turns or (lane.left_neighbour is None and lane.right_neighbour is None):
+                      network.lanes[after].junction is not None)
+    if not turns or Command.FOLLOW in turns or (lane.left_neighbour is None and lane.right_neighbour is None):
         return []
     vertices, triangles = _arrow(turns)
     painted = []
@@ -311,10 +323,12 @@ def _bay(network: RoadNetwork, bay: Bay) -> list[tuple[Array, Array]]:
 
 
 def _edge_breaks(network: RoadNetwork) -> dict[int, Array]:
-    """By lane: the stations (K, 2) between which bus bays interrupt the line on its right [m]."""
+    """By lane: the stations (K, 2) between which bus bays and ramps interrupt the line on its right [m]."""
     breaks: dict[int, list[tuple[float, float]]] = {}
     for bay in network.bays:
         breaks.setdefault(bay.lane, []).append((bay.begin_m - bay.taper_m, bay.end_m + bay.taper_m))
+    for number, begin, end in network.open_edges:
+        breaks.setdefault(number, []).append((begin, end))
     return {lane: np.array(rows) for lane, rows in breaks.items()}
 
 
@@ -356,7 +370,7 @@ def patches(network: RoadNetwork) -> tuple[Patch, ...]:
     kerbs, paint, bars = [], [], []
     roads = np.unique([lane.surface for lane in network.lanes if lane.junction is None])  # first piece of each
     for number, surface in enumerate(network.surfaces):
-        if surface.junction is not None:
+        if surface.junction is not None and not surface.is_open:
             asphalt[0].append(_fan(surface.outline_m))
             kerbs.append(_fan(surface.outline_m, KERB_WIDTH_M))
         else:
@@ -375,7 +389,8 @@ def patches(network: RoadNetwork) -> tuple[Patch, ...]:
         if lane.left_neighbour is None and (lane.opposite is None or lane.id < lane.opposite):
             paint += _edge_paint(lane, lane.width_m / 2, lane.left, broken)  # one of two lanes paints their middle
         paint += _arrows(network, lane)
-        if lane.control != Control.NONE or lane.signal is not None:
+        is_bound = lane.control != Control.NONE and lane.left != Marking.BLOCK
+        if is_bound or lane.signal is not None:
             bars += _bar(lane)
     layers = [(kerbs, -0.012, KERB_GREY, SemanticClass.KERB)]
     layers += [(parts, 0.0, colour, SemanticClass.ROAD) for parts, colour in zip(asphalt, ASPHALT, strict=True)]

@@ -32,6 +32,7 @@ from envs.roads.pieces import (
     BAY_TAPER_M,
     ENTRY_RAD,
     JunctionPiece,
+    RampPiece,
     RoadPiece,
     RoundaboutPiece,
     Socket,
@@ -39,6 +40,7 @@ from envs.roads.pieces import (
     offset_line,
 )
 from envs.roads.plan import Arm, Node, Plan
+from envs.roads.ramps import add_ramp
 
 KMH = 1 / 3.6
 SOLID_RADIUS_M = 28.0  # a road with a tighter bend has a solid centre line
@@ -81,6 +83,20 @@ def _target(turn: Command, number: int, users: int, capacity: int) -> int:
     return number if turn == Command.LEFT else capacity - users + number
 
 
+def _sections(road: Road) -> list[tuple[tuple[RoadPiece, ...], tuple[int, int]]]:
+    """A road cut where ramps leave and join it: the pieces of each part, and its first and last row in the line."""
+    parts: list[tuple[tuple[RoadPiece, ...], tuple[int, int]]] = []
+    row = 0
+    for is_ramp, group in itertools.groupby(road.pieces, lambda piece: isinstance(piece, RampPiece)):
+        assert not parts or parts[-1][1][1] == row
+        pieces = tuple(group)
+        last = row + sum(len(piece.line) - 1 for piece in pieces)
+        assert not is_ramp or len(pieces) == 1
+        parts.append((pieces, (row, last)))
+        row = last
+    return parts
+
+
 class Builder:
     """Collects lanes while roads and junctions are joined; `network` freezes them."""
 
@@ -92,32 +108,62 @@ class Builder:
         self.crossings: list[Crossing] = []
         self.hatched: list[Array] = []
         self.bays: list[Bay] = []
+        self.open_edges: list[tuple[int, float, float]] = []
         self.incoming: dict[Arm, tuple[int, ...]] = {}  # lanes from the middle outwards
         self.outgoing: dict[Arm, tuple[int, ...]] = {}
 
     def add_road(self, road: Road, limit_mps: float) -> None:
-        """Its lanes each way, a surface for each piece, and its crossings."""
-        count = road.profile.num_lanes
-        first = len(self.lanes)
+        """Its lanes each way, a surface for each piece, its crossings and ramps."""
+        sections = [self._add_section(road, limit_mps, pieces, rows) for pieces, rows in _sections(road)]
+        forward, back = (tuple(both[side] for both in sections) for side in (0, 1))
+        for before, after in itertools.pairwise(range(len(sections))):
+            for ways, a, b in ((forward, before, after), (back, after, before)):
+                for lane, following in zip(ways[a], ways[b], strict=True):
+                    self.lanes[lane] = replace(self.lanes[lane], successors=(following,))
+        self.outgoing[road.begin], self.incoming[road.begin] = forward[0], back[0]
+        self.incoming[road.end], self.outgoing[road.end] = forward[-1], back[-1]
+        if road.ramp is not None:
+            add_ramp(self, road, forward, back)
+        else:
+            self._add_features(road, limit_mps, forward[0], back[0])
+
+    def _add_section(self, road: Road, limit_mps: float, pieces: tuple[RoadPiece, ...], rows: tuple[int, int],
+                     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The lanes each way along some rows of a road's line, and the surfaces of its pieces there.
+
+        Where a ramp leaves or joins the road they are lanes of a junction, which `add_ramp` records.
+        """
+        count, first = road.profile.num_lanes, len(self.lanes)
+        junction = None
+        if isinstance(pieces[0], RampPiece):
+            junction = len(self.junctions)
+            self.junctions.append(Junction(junction, (), (), ()))
         forward, back = tuple(range(first, first + count)), tuple(range(first + count, first + 2 * count))
         for ids, others, is_back in ((forward, back, False), (back, forward, True)):
             for number, lane in enumerate(ids):
-                self.lanes.append(self._road_lane(road, limit_mps, lane, number, is_back, others[0]))
-        self.outgoing[road.begin], self.incoming[road.begin] = forward, back
-        self.incoming[road.end], self.outgoing[road.end] = forward, back
-        self.surfaces += [Surface(piece.name, piece.outline_m, None, is_open=piece.wider_m is not None)
-                          for piece in road.pieces]
+                made = self._road_lane(road, rows, limit_mps, lane, number, is_back, others[0])
+                if junction is not None:
+                    made = replace(made, junction=junction, opposite=None, left_neighbour=None, right_neighbour=None,
+                                   left=made.left if number == 0 and not is_back else Marking.NONE,
+                                   right=Marking.BLOCK if number == count - 1 and not is_back else made.right)
+                self.lanes.append(made)
+        self.surfaces += [Surface(piece.name, piece.outline_m, junction, is_open=piece.wider_m is not None)
+                          for piece in pieces]
+        return forward, back
+
+    def _add_features(self, road: Road, limit_mps: float, forward: tuple[int, ...], back: tuple[int, ...]) -> None:
         for piece, begin, end in road.rows_of("bus_bay"):
             self._add_bay(piece, forward[-1], back[-1], begin, end)
         if limit_mps <= CROSSING_LIMIT_MPS + 1e-9:
             for _, begin, end in road.rows_of("crossing"):
                 self._add_crossing(road, forward, back, begin, end)
 
-    def _road_lane(self, road: Road, limit_mps: float, lane: int, number: int, is_back: bool, opposite: int) -> Lane:
-        """Lane `number` from the middle; `opposite` is the innermost of the other direction."""
+    def _road_lane(self, road: Road, rows: tuple[int, int], limit_mps: float, lane: int, number: int, is_back: bool,
+                   opposite: int) -> Lane:
+        """Lane `number` from the middle along some rows; `opposite` is the innermost of the other direction."""
         width, count = road.profile.lane_width_m, road.profile.num_lanes
-        aside = (number + 0.5) * width
-        points = offset_line(road.line, aside)[::-1].copy() if is_back else offset_line(road.line, -aside)
+        aside, line = (number + 0.5) * width, road.line[rows[0]:rows[1] + 1]
+        points = offset_line(line, aside)[::-1].copy() if is_back else offset_line(line, -aside)
         middle = Marking.DOUBLE if count > 1 else (
             Marking.SOLID if road.radius_m < SOLID_RADIUS_M else Marking.DASHED)
         is_inner, is_outer = number == 0, number == count - 1
@@ -240,4 +286,4 @@ class Builder:
     @property
     def network(self) -> RoadNetwork:
         return RoadNetwork(tuple(self.lanes), tuple(self.junctions), tuple(self.surfaces), tuple(self.crossings),
-                           tuple(self.hatched), tuple(self.bays))
+                           tuple(self.hatched), tuple(self.bays), tuple(self.open_edges))

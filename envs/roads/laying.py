@@ -13,8 +13,36 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from envs.geometry import Array, stations, wrap_angle
-from envs.roads.pieces import PIECES, JunctionPiece, RoadPiece, Socket, biarc, cross, curve, roundabout, straight, tee
-from envs.roads.plan import BUILT_UP_PIECES, JUNCTION_M, RING_WIDTH_M, Arm, Node, Plan, Profile, direction, draw, step
+from envs.roads.network import SHOULDER_M
+from envs.roads.pieces import (
+    PIECES,
+    RAMP_ASIDE_M,
+    JunctionPiece,
+    RampPiece,
+    RoadPiece,
+    Socket,
+    biarc,
+    cross,
+    curve,
+    roundabout,
+    straight,
+    tee,
+)
+from envs.roads.plan import (
+    BESIDE_M,
+    BUILT_UP_PIECES,
+    EXIT_M,
+    JUNCTION_M,
+    MERGE_M,
+    RING_WIDTH_M,
+    Arm,
+    Node,
+    Plan,
+    Profile,
+    direction,
+    draw,
+    step,
+)
 
 MINIMUM_GAP_M = 6.0  # of grass between two roads that do not meet
 SHARPEST_RADIUS_M = 16.0  # of a road with a lane each way; wider roads bend about as much less as they are wider
@@ -61,6 +89,23 @@ class Road:
     def is_built_up(self) -> bool:
         """Whether people cross it or get on buses."""
         return any(piece.name in BUILT_UP_PIECES for piece in self.pieces)
+
+    @functools.cached_property
+    def ramp(self) -> RoadPiece | None:
+        """The one-way road beside it, from its exit to its entry."""
+        ends = [piece for piece in self.pieces if isinstance(piece, RampPiece)]
+        if not ends:
+            return None
+        leave, join = ends
+        begin = Socket.at(leave.lane[-1], leave.lane[-1, 2])
+        length = math.dist(begin.point_m, join.lane[0, :2])
+        ramp: RoadPiece = PIECES["ramp"](begin, self.profile.lane_width_m / 2 + SHOULDER_M, length, BESIDE_M)
+        return ramp
+
+    @property
+    def reach_m(self) -> float:
+        """From the middle to the farthest asphalt."""
+        return self.profile.half_m + (self.profile.lane_width_m + RAMP_ASIDE_M if self.ramp is not None else 0.0)
 
     def rows_of(self, name: str) -> Iterator[tuple[RoadPiece, int, int]]:
         """Each piece of a name with its first and last row in `line`."""
@@ -115,7 +160,17 @@ def _way(plan: Plan, before: Node, node: Node, half_m: float) -> Iterator[tuple[
     name, arguments = plan.feature[edge]
     middle = middle + (ends[0] - ends[1]) / 2 * along + 0.5 * aside * np.array([-along[1], along[0]])
     socket = Socket.at(middle - arguments[0] / 2 * along, heading)
+    if name == "exit_ramp":
+        yield socket, _ramps(socket, half_m, *arguments)
+        return
     yield socket, (PIECES[name](socket, half_m, *arguments),)
+
+
+def _ramps(socket: Socket, half_m: float, length_m: float, lane_width_m: float) -> tuple[RoadPiece, ...]:
+    """A straight road with an exit at its begin and an entry at its end, `length_m` in all."""
+    leave = PIECES["exit_ramp"](socket, half_m, EXIT_M, lane_width_m)
+    between = straight(leave.end, half_m, length_m - EXIT_M - MERGE_M)
+    return leave, between, PIECES["merge_ramp"](between.end, half_m, MERGE_M, lane_width_m)
 
 
 def _run_up(socket: Socket, half_m: float, length_m: float, is_crossed: bool) -> list[RoadPiece]:
@@ -180,8 +235,8 @@ def are_apart(roads: list[Road]) -> bool:
         others = range(i + 1, len(cores))
         rest = np.concatenate([np.zeros((0, 2)), *(cores[j] for j in others)])
         if len(core) and len(rest):
-            half = np.repeat([roads[j].profile.half_m for j in others], [len(cores[j]) for j in others])
-            apart = roads[i].profile.half_m + half + MINIMUM_GAP_M
+            half = np.repeat([roads[j].reach_m for j in others], [len(cores[j]) for j in others])
+            apart = roads[i].reach_m + half + MINIMUM_GAP_M
             gaps = (core[:, 0, None] - rest[:, 0]) ** 2 + (core[:, 1, None] - rest[:, 1]) ** 2
             if (gaps.min(axis=0) < apart * apart).any():
                 return False

@@ -50,6 +50,7 @@ class Marking(IntEnum):
     SOLID = 1
     DASHED = 2
     DOUBLE = 3  # two solid lines
+    BLOCK = 4  # wide short dashes, between a carriageway and a lane that leaves or joins it
 
 
 class Control(IntEnum):
@@ -170,6 +171,8 @@ class RoadNetwork:
     hatched_m: tuple[Array, ...] = ()
     """paved convex areas (K, 2), counter-clockwise, that nobody drives on (RMS sign 298)"""
     bays: tuple[Bay, ...] = ()
+    open_edges: tuple[tuple[int, float, float], ...] = ()
+    """(lane, from [m], to [m]) where no line runs on a lane's right, because a ramp lies beside it"""
 
     @cached_property
     def graph(self) -> networkx.DiGraph:

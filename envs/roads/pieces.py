@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,16 @@ class RoadPiece:
 
 
 @dataclass(frozen=True, eq=False)
+class RampPiece(RoadPiece):
+    """A straight road from which a lane leaves on the right, or which it joins there.
+
+    Its arms differ: the road with all its lanes at either end, and one lane on the right of one of them.
+    """
+
+    lane: Array = field(default_factory=lambda: np.zeros((0, 3)))  # the middle (K, 3) of the lane that leaves or joins
+
+
+@dataclass(frozen=True, eq=False)
 class JunctionPiece:
     """A junction. `sockets` by arm, counter-clockwise; None where a tee has no arm. `outline_m` (M, 2), ccw."""
 
@@ -120,6 +130,9 @@ class RoundaboutPiece(JunctionPiece):
 
 
 BAY_M, BAY_TAPER_M = 3.0, 12.0  # width of a bus bay beside the edge line, length of its tapers (RASt 06)
+RAMP_TAPER_M = 40.0  # in which a lane moves aside to leave the road, or back to join it
+RAMP_BEND_M, RAMP_ASIDE_M = 44.0, 9.0  # in which a ramp leads away from the road beside it, and how far
+GORE_M = 2.2  # of asphalt between a road and its ramp at most: from there on it is grass
 ENTRY_RAD = 0.52  # between an arm and the points where its lanes touch the ring
 
 
@@ -176,6 +189,56 @@ def bus_bay(start: Socket, half_m: float, length_m: float, side: float) -> RoadP
     bay = np.interp(along, [0.0, BAY_TAPER_M, length_m - BAY_TAPER_M, length_m], [0.0, BAY_M, BAY_M, 0.0])
     none = np.zeros_like(bay)
     return replace(piece, name="bus_bay", wider_m=(bay, none) if side < 0 else (none, bay))
+
+
+def exit_ramp(start: Socket, half_m: float, length_m: float, lane_width_m: float) -> RampPiece:
+    """A straight whose rightmost lane of `lane_width_m` is doubled: one goes on, one moves aside and runs beside it."""
+    first = _beside(start, lane_width_m / 2 + SHOULDER_M - half_m)
+    away = s_bend(first, 0.0, RAMP_TAPER_M, -lane_width_m)
+    return _with_lane("exit_ramp", straight(start, half_m, length_m), lane_width_m,
+                      _joined(away, straight(away.end, 0.0, length_m - RAMP_TAPER_M)))
+
+
+def merge_ramp(start: Socket, half_m: float, length_m: float, lane_width_m: float) -> RampPiece:
+    """A straight beside which a lane of `lane_width_m` comes along on the right and moves over to the rightmost one."""
+    first = _beside(start, -lane_width_m / 2 + SHOULDER_M - half_m)
+    along = straight(first, 0.0, length_m - RAMP_TAPER_M)
+    return _with_lane("merge_ramp", straight(start, half_m, length_m), lane_width_m,
+                      _joined(along, s_bend(along.end, 0.0, RAMP_TAPER_M, lane_width_m)))
+
+
+def _beside(start: Socket, left_m: float) -> Socket:
+    return Socket.at(offset_line(np.array([[start.x_m, start.y_m, start.heading_rad]]), left_m)[0], start.heading_rad)
+
+
+def _joined(*pieces: RoadPiece) -> Array:
+    return np.concatenate([pieces[0].line, *(piece.line[1:] for piece in pieces[1:])])
+
+
+def _with_lane(name: str, piece: RoadPiece, lane_width_m: float, lane: Array) -> RampPiece:
+    """A straight that is as much wider on the right as the lane and its shoulder need."""
+    along, ahead = piece.line[0, :2], np.array([math.cos(piece.line[0, 2]), math.sin(piece.line[0, 2])])
+    edge = offset_line(lane, -lane_width_m / 2 - SHOULDER_M) - along
+    out = np.interp((piece.line[:, :2] - along) @ ahead, edge @ ahead, edge @ np.array([ahead[1], -ahead[0]]))
+    wider = np.maximum(out - piece.half_m, 0.0)
+    return RampPiece(name, piece.line, piece.half_m, math.inf, (wider, np.zeros_like(wider)), lane)
+
+
+def ramp(start: Socket, half_m: float, length_m: float, beside_m: float) -> RoadPiece:
+    """A one-way road that bends away to the right, runs RAMP_ASIDE_M farther out and comes back.
+
+    Its last `beside_m` run beside the road it left, for whoever joins to gather speed. Between the two roads lies
+    asphalt while they are less than GORE_M apart.
+    """
+    away = s_bend(start, 0.0, RAMP_BEND_M, -RAMP_ASIDE_M)
+    along = straight(away.end, 0.0, length_m - beside_m - 2 * RAMP_BEND_M)
+    back = s_bend(along.end, 0.0, RAMP_BEND_M, RAMP_ASIDE_M)
+    line = _joined(away, along, back, straight(back.end, 0.0, beside_m))
+    left = np.array([-start.direction[1], start.direction[0]])
+    room = half_m - 2 * SHOULDER_M - (line[:, :2] - start.point_m) @ left  # from the line to the other road's asphalt
+    room = room / np.cos(line[:, 2] - start.heading_rad) - half_m
+    wider = np.where(room < GORE_M, room, 0.0)
+    return RoadPiece("ramp", line, half_m, away.radius_m, (np.zeros_like(wider), wider))
 
 
 def to_point(start: Socket, half_m: float, x_m: float, y_m: float) -> RoadPiece:
@@ -324,4 +387,5 @@ def cross(centre: Socket, halves_m: tuple[float, float, float, float], corner_ra
 PIECES: dict[str, Callable[..., Any]] = {
     "straight": straight, "curve": curve, "crossing": crossing, "tee": tee, "cross": cross,
     "roundabout": roundabout, "s_bend": s_bend, "bus_bay": bus_bay,
+    "exit_ramp": exit_ramp, "merge_ramp": merge_ramp, "ramp": ramp,
 }

@@ -26,6 +26,7 @@ BEND_SHARE = 0.4  # of a block that the bend at its end may take
 SWAY_FROM_M = 130.0  # shorter blocks have no bend of their own, nor those that end in one
 JUNCTION_M = 45.0  # of a block that a junction at its end and the straight before it may take
 FEATURE_CLEARANCE_M = 30.0  # of a block left for bends to and from a feature
+RAMP_CLEARANCE_M = 156.0  # before an exit and behind an entry, to change lanes there
 _GRIDS = ((3, 3), (3, 3), (4, 3), (3, 4), (4, 2), (4, 3))
 _ARMS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # grid steps of the arms 0 to 3
 # What is drawn for a town: (low, high) of a uniform distribution.
@@ -42,6 +43,7 @@ _RANGES = {
     "sway": (0.03, 0.09),  # sideways bulge of a block as a share of its length
     "corner_radius_m": (5.0, 8.0),
     "ring_m": (12.5, 17.0),  # radius of a roundabout, to the middle of its lane
+    "ramps_m": (265.0, 290.0),  # from where a ramp leaves a road to where it has joined it again
     "run_up_m": (6.0, 14.0),  # straight road before a junction
 }
 MAIN_AXIS_SHARE, SIDE_AXIS_SHARE = 0.55, 0.25  # of axes with several lanes each way: the longest of a town, the others
@@ -52,6 +54,9 @@ COUNTRY_SHARE = 0.25  # of towns with wide blocks
 QUIET_SHARE = 0.4  # of towns with a zone of 30 km/h
 BUILT_UP_SHARE = 0.6  # of roads: where people cross and buses stop
 BUILT_UP_PIECES = ("crossing", "bus_bay")
+RAMP_SHARE = 0.6  # of towns in which a wide road shall have an exit and an entry; some have no room for it
+EXIT_M, MERGE_M = 52.0, 45.0  # of road that these take
+BESIDE_M = 64.0  # of the lane on which whoever joins gathers speed
 
 
 def draw(rng: np.random.Generator, name: str, size: int | tuple[int, ...] | None = None) -> Array:
@@ -129,11 +134,18 @@ def _streets(rng: np.random.Generator, columns: int, rows: int) -> networkx.Grap
     return graph
 
 
-def _positions(rng: np.random.Generator, graph: networkx.Graph, columns: int, rows: int,
-               scale: float) -> dict[Node, Array]:
-    """Where the grid's nodes lie: uneven blocks, warped by a wave along each axis, shifted and turned as a whole."""
-    xs = scale * np.concatenate([[0.0], np.cumsum(draw(rng, "block_m", columns - 1))])
-    ys = scale * np.concatenate([[0.0], np.cumsum(draw(rng, "block_m", rows - 1))])
+def _positions(rng: np.random.Generator, graph: networkx.Graph, columns: int, rows: int, scale: float,
+               wanted: tuple[Edge, float] | None) -> dict[Node, Array]:
+    """Where the grid's nodes lie: uneven blocks, warped by a wave along each axis, shifted and turned as a whole.
+
+    One block may be `wanted` at least so long.
+    """
+    blocks = [scale * draw(rng, "block_m", count - 1) for count in (columns, rows)]
+    if wanted is not None:
+        (a, b), least_m = wanted
+        axis = int(a[0] == b[0])
+        blocks[axis][min(a[axis], b[axis])] = max(least_m, float(blocks[axis][min(a[axis], b[axis])]))
+    xs, ys = (np.concatenate([[0.0], np.cumsum(block)]) for block in blocks)
     points = np.array([(xs[i], ys[j]) for i, j in graph])
     wave = 2 * math.pi * points[:, ::-1] / draw(rng, "warp_length_m", 2) + rng.uniform(0, 2 * math.pi, 2)
     points = points + draw(rng, "warp_m", 2) * np.sin(wave) + draw(rng, "shift_m", points.shape)
@@ -158,9 +170,17 @@ def _chains(graph: networkx.Graph) -> list[tuple[Arm, Arm, list[Node]]]:
     return chains
 
 
+def _leads_over(nodes: list[Node], edge: Edge) -> bool:
+    """Whether a road through these nodes takes that block."""
+    return any(set(pair) == set(edge) for pair in itertools.pairwise(nodes))
+
+
 def _profiles(rng: np.random.Generator, graph: networkx.Graph, position_m: dict[Node, Array],
-              chains: list[tuple[Arm, Arm, list[Node]]]) -> dict[Arm, Profile]:
-    """Lanes and their width by arm: the same along an axis, that is wherever a road goes on straight."""
+              chains: list[tuple[Arm, Arm, list[Node]]], wide: Edge | None) -> dict[Arm, Profile]:
+    """Lanes and their width by arm: the same along an axis, that is wherever a road goes on straight.
+
+    The axis of a `wide` block has several lanes each way, if its blocks are long enough.
+    """
     axes = networkx.Graph()
     axes.add_edges_from((begin, end) for begin, end, _ in chains)
     axes.add_edges_from(((node, k), (node, k + 2)) for node in graph if graph.degree[node] > 2
@@ -170,10 +190,12 @@ def _profiles(rng: np.random.Generator, graph: networkx.Graph, position_m: dict[
     members = [sorted(axis) for axis in networkx.connected_components(axes)]
     totals = [sum(length.get(arm, 0.0) for arm in axis) for axis in members]
     shortest = [min(length[arm] for arm in axis if arm in length) for axis in members]
+    own = {begin for begin, _, nodes in chains if wide is not None and _leads_over(nodes, wide)}
     profiles: dict[Arm, Profile] = {}
     for axis, total, least in zip(members, totals, shortest, strict=True):
         is_wide, is_widest = rng.random(2) < (MAIN_AXIS_SHARE if total == max(totals) else SIDE_AXIS_SHARE,
                                               THREE_LANES_SHARE)
+        is_wide |= bool(own & set(axis))
         width = float(draw(rng, "wide_lane_m" if is_wide else "narrow_lane_m"))
         num_lanes = 1 + int(is_wide) + int(is_wide and is_widest) if least >= SHORTEST_WIDE_M else 1
         profiles |= dict.fromkeys(axis, Profile(num_lanes, width))
@@ -213,7 +235,8 @@ def make_plan(rng: np.random.Generator) -> Plan:
     columns, rows = _GRIDS[rng.integers(len(_GRIDS))]
     graph = _streets(rng, columns, rows)
     scale = float(draw(rng, "country_scale")) if rng.random() < COUNTRY_SHARE else 1.0
-    position = _positions(rng, graph, columns, rows, scale)
+    ramps = _wanted_ramps(rng.spawn(1)[0], graph)
+    position = _positions(rng, graph, columns, rows, scale, ramps)
     heading, bend, sway = {}, {}, {}
     for node in graph:
         towards = np.array([direction(position, node, step(node, k)) - k * math.pi / 2 for k in arms(graph, node)])
@@ -227,12 +250,38 @@ def make_plan(rng: np.random.Generator) -> Plan:
             sway[a, b] = float(draw(rng, "sway")) * length * rng.choice([-1.0, 1.0])
             sway[b, a] = -sway[a, b]
     chains = _chains(graph)
-    profiles = _profiles(rng, graph, position, chains)
+    profiles = _profiles(rng, graph, position, chains, None if ramps is None else ramps[0])
     rings = {node: float(draw(rng, "ring_m")) for node in graph if graph.degree[node] > 2
              and rng.random() < ROUNDABOUT_SHARE and all(profiles[node, k].num_lanes == 1 for k in arms(graph, node))}
-    return Plan(graph, position, heading, bend, sway, profiles,
+    plan = Plan(graph, position, heading, bend, sway, profiles,
                 *_features(rng, graph, position, bend, chains, profiles), rings,
                 _quiet(rng, graph, chains, profiles, rings))
+    return plan if ramps is None else _with_ramps(plan, chains, ramps[0])
+
+
+def _wanted_ramps(rng: np.random.Generator, graph: networkx.Graph) -> tuple[Edge, float] | None:
+    """A block that shall have an exit and an entry, and how long it must be for them; None in other towns.
+
+    It leads from junction to junction, so that its road is straight enough to be fast.
+    """
+    edges = [edge for edge in graph.edges if min(graph.degree[edge[0]], graph.degree[edge[1]]) > 2]
+    if not edges or rng.random() > RAMP_SHARE:
+        return None
+    length_m = float(draw(rng, "ramps_m")) + RAMP_CLEARANCE_M + 2 * (JUNCTION_M + _RANGES["shift_m"][1])
+    return edges[int(rng.integers(len(edges)))], length_m
+
+
+def _with_ramps(plan: Plan, chains: list[tuple[Arm, Arm, list[Node]]], edge: Edge) -> Plan:
+    """The plan with ramps on a block of several lanes, if there is room; nobody lives along that road."""
+    begin, end, nodes = next(chain for chain in chains if _leads_over(chain[2], edge))
+    room = math.dist(plan.position_m[edge[0]], plan.position_m[edge[1]]) - RAMP_CLEARANCE_M - 2 * JUNCTION_M
+    length_m = min(room, _RANGES["ramps_m"][1])
+    if plan.profile[begin].num_lanes == 1 or length_m < _RANGES["ramps_m"][0]:
+        return plan
+    feature = {k: row for k, row in plan.feature.items() if not set(k) <= set(nodes)}
+    sway = {k: value for k, value in plan.sway_m.items() if set(k) != set(edge)}
+    return replace(plan, sway_m=sway, crossing=plan.crossing - {begin, end}, feature=feature | {
+        edge: ("exit_ramp", (length_m, plan.profile[begin].lane_width_m))})
 
 
 def _quiet(rng: np.random.Generator, graph: networkx.Graph, chains: list[tuple[Arm, Arm, list[Node]]],
@@ -247,8 +296,10 @@ def _quiet(rng: np.random.Generator, graph: networkx.Graph, chains: list[tuple[A
 
 
 def narrowed(plan: Plan) -> Plan:
-    """The same plan with a lane each way everywhere."""
-    return replace(plan, profile={arm: replace(profile, num_lanes=1) for arm, profile in plan.profile.items()})
+    """The same plan with a lane each way everywhere, and no ramps."""
+    feature = {edge: row for edge, row in plan.feature.items() if row[0] != "exit_ramp"}
+    profiles = {arm: replace(profile, num_lanes=1) for arm, profile in plan.profile.items()}
+    return replace(plan, feature=feature, profile=profiles)
 
 
 def direction(position_m: dict[Node, Array], a: Node, b: Node) -> float:

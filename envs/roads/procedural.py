@@ -23,6 +23,7 @@ from envs.signs import place_signs
 from envs.state import Town
 
 SMALLEST_TOWN_M = 1500.0  # of road
+FAST_KMH = 80.0  # roads with ramps are as fast, if they can be
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,10 @@ def _speed_limit(road: Road, rng: np.random.Generator, is_quiet: bool) -> float:
     inner_m = road.radius_m - (lanes - 1) * road.profile.lane_width_m
     suits = [row for row in _LIMITS if inner_m >= row.radius_m and row.shortest_m <= road.length_m <= row.longest_m
              and row.kmh <= kmh and row.fewest_lanes <= lanes]
+    if road.ramp is not None:
+        suits = [row for row in suits if row.kmh >= FAST_KMH] or suits
     rows = suits if suits and not is_quiet else [_LIMITS[-1]]
-    weights = np.array([row.weight for row in rows])
+    weights = np.array([row.weight if road.ramp is None else 1.0 for row in rows])
     return float(rng.choice([row.kmh for row in rows], p=weights / weights.sum())) * KMH
 
 

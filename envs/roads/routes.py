@@ -160,7 +160,7 @@ def _same_way(network: RoadNetwork, lane_ids: tuple[int, ...], at: int) -> tuple
     for side in ("left_neighbour", "right_neighbour"):
         beside: list[int | None] = [lane.id]
         if lane.junction is not None:
-            straight = lane.turn == Command.STRAIGHT and 0 < at < len(lane_ids) - 1
+            straight = lane.turn in (Command.STRAIGHT, Command.FOLLOW) and 0 < at < len(lane_ids) - 1
             beside = [lane_ids[at - 1], lane_ids[at + 1]] if straight else [None]
         count = -1
         while all(number is not None for number in beside):
