@@ -1,7 +1,7 @@
 """Where the lines beside lanes lie in a picture: those of the ego's own lane and of its neighbours, row by row.
 
 Lines are the lanes' edges projected from the ground, as annotators of TuSimple and CULane draw them: on through cars
-that hide them and through the gaps of dashes, but not across junctions, where nothing is painted. The own lane is the
+that hide them and through the gaps of dashes, but not across junctions where nothing is painted. The own lane is the
 route's, but it changes only when the car has: a lane change ahead does not bend it.
 """
 
@@ -98,7 +98,9 @@ def _edges_m(network: RoadNetwork, lane: Lane) -> tuple[Array, Array]:
     """How far (4,) left of a lane's middle the lines run, and which (4,) of them there are."""
     half, (left, right) = lane.width_m / 2, _neighbours(network, lane)
     edges = np.array([half + (left.width_m if left else 0.0), half, -half, -half - (right.width_m if right else 0.0)])
-    return edges, np.array([left is not None, True, True, right is not None]) & (lane.junction is None)
+    if lane.junction is not None:  # a ramp's junction has lines beside it
+        return edges, np.array([False, lane.left != Marking.NONE, lane.right != Marking.NONE, False])
+    return edges, np.array([left is not None, True, True, right is not None])
 
 
 def _markings(network: RoadNetwork, lane: Lane, to_end_m: Array) -> Array:

@@ -386,7 +386,8 @@ def patches(network: RoadNetwork) -> tuple[Patch, ...]:
     for lane in network.lanes:
         broken = breaks.get(lane.id, unbroken)
         paint += _between(network, lane, np.concatenate([broken, at_bays.get(lane.id, unbroken)]))
-        if lane.left_neighbour is None and (lane.opposite is None or lane.id < lane.opposite):
+        is_inner = lane.left_neighbour is None and (lane.junction is None or lane.left != Marking.DASHED)
+        if is_inner and (lane.opposite is None or lane.id < lane.opposite):
             paint += _edge_paint(lane, lane.width_m / 2, lane.left, broken)  # one of two lanes paints their middle
         paint += _arrows(network, lane)
         is_bound = lane.control != Control.NONE and lane.left != Marking.BLOCK

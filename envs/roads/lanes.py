@@ -144,7 +144,6 @@ class Builder:
                 made = self._road_lane(road, rows, limit_mps, lane, number, is_back, others[0])
                 if junction is not None:
                     made = replace(made, junction=junction, opposite=None, left_neighbour=None, right_neighbour=None,
-                                   left=made.left if number == 0 and not is_back else Marking.NONE,
                                    right=Marking.BLOCK if number == count - 1 and not is_back else made.right)
                 self.lanes.append(made)
         self.surfaces += [Surface(piece.name, piece.outline_m, junction, is_open=piece.wider_m is not None)
