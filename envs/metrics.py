@@ -29,6 +29,7 @@ COEFFICIENTS: dict[str, tuple[float, float]] = {  # infraction: (2.1 summand, 2.
     "red_light": (0.4, 0.70),
     "stop": (0.25, 0.80),
     "yield": (0.0, 1.0),  # denies success; the leaderboard knows only the collision that may follow
+    "overtaking": (0.0, 1.0),  # where a sign forbids it: denies success, the leaderboard does not know it
 }
 MIN_SPEED = (0.4, 0.3)  # x (1 - pct / 100): 2.1 summand; 2.0 taken from a factor of 1
 
@@ -39,10 +40,12 @@ EVENTS: dict[str, Callable[[Facts], bool]] = {  # one infraction each time it ho
     "red_light": lambda facts: facts.has_run_red,
     "stop": lambda facts: facts.has_run_stop,
     "yield": lambda facts: facts.has_failed_to_yield,
+    "overtaking": lambda facts: facts.has_overtaken_where_forbidden,
 }
 CONDITIONS: dict[str, Callable[[Facts], bool]] = {  # one infraction each time it begins to hold
     "off_lane": lambda facts: facts.is_off_lane,
     "off_road": lambda facts: facts.is_off_road,
+    "wrong_way": lambda facts: facts.is_wrong_way,
     "speeding": lambda facts: facts.overspeed_mps > SPEEDING_MPS,
     "blocked": lambda facts: facts.is_blocked,
     "deviated": lambda facts: facts.is_deviated,

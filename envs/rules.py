@@ -25,6 +25,8 @@ its outline.
   no yielding    front bumper enters a junction lane while somebody who has the right of way (conflicts.py, lights
                  that are lit aside) would, at his speed, be in the shared area before the ego, pulling away, has
                  left it: he is endangered or hindered (StVO section 8 (2)); the leaderboard knows only the collision
+  overtaking     the ego's middle passes that of a moving vehicle of its direction where sign 276 forbids it (bans.py)
+  wrong way      outline centre on a one-way road, heading over 90 degrees against it: sign 267 was passed
   at fault       nuPlan's no_ego_at_fault_collisions: not while standing, nor when somebody moving hits the rear or,
                  with the ego in its lane, the side
   min_speed_pct  the leaderboard's MinimumSpeedRouteTest: at each quarter of the route, the ego's mean speed since
@@ -43,6 +45,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from envs.bans import has_overtaken, is_against_one_way, no_overtaking
 from envs.config import Patience
 from envs.geometry import Array, box_corners, ego_from_world, wrap_angle
 from envs.pace import STANDSTILL_MPS, Pace, keep_pace
@@ -108,6 +111,8 @@ class Facts:
     ttc_s: float
     comfort_violations: int  # 0 to 6
     min_speed_pct: float = 100.0
+    has_overtaken_where_forbidden: bool = False
+    is_wrong_way: bool = False  # against a one-way road
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +132,7 @@ class Memory:
     has_stood: bool = False  # within the zone before that line
     next_signal: int = 0  # index in route.signals
     entries: tuple[tuple[float, int], ...] = ()  # (station [m], id) of the junction lanes still ahead
+    bans: tuple[tuple[float, float], ...] = ()  # (from, to) [m] along the route where overtaking is forbidden
     touched: tuple[tuple[tuple[str, int], float, float], ...] = ()  # (kind, id), time [s], driven [m] of last contact
     motion: tuple[tuple[float, float, float], ...] = ()  # last SMOOTHING_STEPS of lon, lat acceleration, yaw rate
     broken: tuple[tuple[bool, ...], ...] = ()  # comfort bounds broken, one row per step of the last 2 s
@@ -139,7 +145,8 @@ def initial_memory(state: WorldState, patience: Patience | None = None) -> Memor
     stops, signals = (sum(at <= front_m for at, _ in lines) for lines in (state.route.stops, state.route.signals))
     entries = junction_lanes(state.route, state.town.network)
     return Memory(patience or Patience(), state, start_m=route_m, route_m=route_m, next_stop=stops, next_signal=signals,
-                  entries=tuple(entry for entry in entries if entry[0] > front_m))
+                  entries=tuple(entry for entry in entries if entry[0] > front_m),
+                  bans=no_overtaking(state.route, state.town))
 
 
 def initial_facts(memory: Memory) -> Facts:
@@ -156,7 +163,7 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
     here = route.index_at(route_m)
     limit = float(route.speed_limit_mps[here])
     heading_error = float(wrap_angle(ego.yaw_rad - route.heading_rad[here]))
-    off_road, wrong, off_lane = _place(state, route_m, lateral_m, heading_error)
+    off_road, wrong, off_lane, wrong_way = _place(state, route_m, lateral_m, heading_error)
     is_beside = _is_beside(route, here, lateral_m)
     at_goal = bool(is_beside and not off_road and route_m >= route.length_m - GOAL_M)
     reached = _completion(memory.start_m, route_m, route.length_m, at_goal) if is_beside else 0.0
@@ -172,6 +179,7 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
     memory, run_stop = _stop_lines(memory, state, route_m, lateral_m)
     memory, run_red = _red_lights(memory, before, state, route_m, lateral_m)
     memory, failed_to_yield = _right_of_way(memory, state, route_m, lateral_m)
+    is_banned = any(begin <= route_m <= end for begin, end in memory.bans)
     memory, violations = _comfort(memory, ego, dt)
     return memory, Facts(
         time_s=state.time_s, route_m=route_m, lateral_m=lateral_m, heading_error_rad=heading_error,
@@ -185,7 +193,9 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
         is_blocked=memory.standing_s >= memory.patience.blocked_s,
         is_deviated=abs(lateral_m) > DEVIATION_M,
         is_timeout=state.time_s > memory.patience.timeout_s + memory.budget_s,
-        ttc_s=time_to_collision(ego, state.actors), comfort_violations=violations)
+        ttc_s=time_to_collision(ego, state.actors), comfort_violations=violations,
+        has_overtaken_where_forbidden=is_banned and is_beside and has_overtaken(before, state),
+        is_wrong_way=wrong_way)
 
 
 def _is_beside(route: Route, index: int, lateral_m: float) -> bool:
@@ -200,8 +210,9 @@ def _completion(start_m: float, route_m: float, length_m: float, at_goal: bool) 
     return min(max((route_m - start_m) / max(length_m - start_m, 1e-6), 0.0), 1.0)
 
 
-def _place(state: WorldState, route_m: float, lateral_m: float, heading_error: float) -> tuple[bool, bool, bool]:
-    """(off road, wrong lane, off lane) of the ego outline."""
+def _place(state: WorldState, route_m: float, lateral_m: float, heading_error: float
+           ) -> tuple[bool, bool, bool, bool]:
+    """(off road, wrong lane, off lane, wrong way) of the ego outline."""
     ego, route, network = state.ego, state.route, state.town.network
     corners = box_corners(ego.pose, EGO_SHAPE.length_m, EGO_SHAPE.width_m, EGO_SHAPE.centre_forward_m)
     centre = corners.mean(axis=0)
@@ -217,7 +228,9 @@ def _place(state: WorldState, route_m: float, lateral_m: float, heading_error: f
     is_outside = not -right_m <= lateral <= left_m
     against = abs(heading_error) > math.pi / 2 and not is_outside
     wrong = against or (is_outside and not off_road and _runs_back(network, centre, float(route.heading_rad[here])))
-    return off_road, wrong, off_road or wrong or is_outside
+    may_be_against = is_outside or against
+    return (off_road, wrong, off_road or wrong or is_outside,
+            may_be_against and is_against_one_way(network, centre, ego.yaw_rad))
 
 
 def _runs_back(network: RoadNetwork, point_m: Array, heading_rad: float) -> bool:
