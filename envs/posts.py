@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from envs.geometry import Array, wrap_angle
 from envs.roads.network import SHOULDER_M, RoadNetwork
-from envs.sites import LINE_SETBACK_M, Rule, Site, Streets
+from envs.sites import APART_M, LINE_SETBACK_M, Rule, Site, Streets
 from envs.state import SignPosts
 
 BESIDE_ROAD_M = 0.75  # from the paved edge to the post
@@ -24,7 +24,7 @@ ASIDE_M, CLEAR_M = 0.5, 0.45  # steps outwards until a post stands this far off 
 CENTRE_HEIGHT_M = 2.2  # of a face above the ground, as in towns (VwV-StVO: lower edge at 2 m over footways)
 STACK_GAP_M = 0.04  # between two faces on a post
 YAW_SPREAD_RAD = math.radians(5.0)  # signs never stand exactly square to the road
-APART_M = 9.0  # between two posts beside a lane: one must not hide the other
+BEHIND_EXIT_M = 30.0  # no post stands nearer behind an exit: the ramp's asphalt still lies beside the road
 STEP_M = 4.0  # by which a post moves on where there is no room
 LEAFY_SHARE, LEAVES = 0.05, (0.25, 0.55)  # of signs; share of a face that leaves hide
 MOST_ON_A_POST = 3
@@ -39,6 +39,14 @@ class _Post:
     is_reversed: bool
     signs: list[int]
     foot_m: tuple[float, float] | None = None
+    turn_rad: float = 0.0
+
+
+def _clear_of_exits(streets: Streets, site: Site) -> Site:
+    """A place that is not on the far side of a ramp which just left the road."""
+    is_behind = any(streets.piece_of(streets.lanes[k]) == "exit_ramp"
+                    for k in streets.before[site.lane])
+    return replace(site, station_m=BEHIND_EXIT_M) if is_behind and site.station_m < BEHIND_EXIT_M else site
 
 
 def _stand(chosen: list[tuple[int, Site]]) -> list[_Post]:
@@ -59,7 +67,7 @@ def _stand(chosen: list[tuple[int, Site]]) -> list[_Post]:
         free = next((s for s in tries if site.first_m is None
                      or all(abs(post.station_m - s) >= APART_M for post in beside)), None)
         if free is not None:
-            beside.append(_Post(site.lane, free, site.is_reversed, [sign], site.foot_m))
+            beside.append(_Post(site.lane, free, site.is_reversed, [sign], site.foot_m, site.turn_rad))
     return [post for lane in sorted(posts) for post in sorted(posts[lane], key=lambda post: post.station_m)]
 
 
@@ -68,14 +76,15 @@ def _feet(network: RoadNetwork, posts: Sequence[_Post]) -> Array:
     feet = np.zeros((len(posts), 3))
     for row, post in enumerate(posts):
         lane = network.lanes[post.lane]
-        if post.foot_m is not None:
-            (x, y), (end_x, end_y) = post.foot_m, lane.centre_m[-1]
-            feet[row] = x, y, math.atan2(y - end_y, x - end_x)
-            continue
         k = min(max(int(lane.station_m.searchsorted(post.station_m)), 1), len(lane.station_m) - 1)
         share = (post.station_m - lane.station_m[k - 1]) / (lane.station_m[k] - lane.station_m[k - 1])
         before, after = lane.heading_rad[k - 1:k + 1]
         heading = float(before + share * wrap_angle(after - before))
+        if post.foot_m is not None:
+            (x, y), (end_x, end_y) = post.foot_m, lane.centre_m[-1]
+            is_beyond = post.station_m >= lane.length_m
+            feet[row] = x, y, math.atan2(y - end_y, x - end_x) if is_beyond else heading
+            continue
         aside = lane.width_m / 2 + SHOULDER_M + BESIDE_ROAD_M
         if lane.signal is not None and lane.length_m - post.station_m < 2 * LINE_SETBACK_M:
             aside += BESIDE_LIGHT_M
@@ -94,13 +103,13 @@ def place(network: RoadNetwork, rows: Sequence[tuple[Rule, float, float]], num_l
     On a shared post the first row hangs on top.
     """
     streets = Streets(network)
-    chosen = [(sign, site) for sign, (rule, share, _) in enumerate(rows) for site in rule(streets)
-              if share >= 1.0 or rng.random() < share]
+    chosen = [(sign, _clear_of_exits(streets, site)) for sign, (rule, share, _) in enumerate(rows)
+              for site in rule(streets) if share >= 1.0 or rng.random() < share]
     table: list[tuple[int, float, float, float, float, int, float]] = []
     posts = _stand(chosen)
     for post, (x, y, heading) in zip(posts, _feet(network, posts).tolist(), strict=True):
-        yaw = wrap_angle(heading + (0.0 if post.is_reversed else math.pi) + rng.uniform(-YAW_SPREAD_RAD,
-                                                                                       YAW_SPREAD_RAD))
+        yaw = wrap_angle(heading + (0.0 if post.is_reversed else math.pi) - post.turn_rad
+                         + rng.uniform(-YAW_SPREAD_RAD, YAW_SPREAD_RAD))
         height, below = CENTRE_HEIGHT_M + rng.uniform(-0.1, 0.2), 0.0
         for sign in sorted(post.signs, reverse=True):
             size = rows[sign][2]

@@ -13,7 +13,7 @@ from functools import cache, lru_cache, partial
 
 import numpy as np
 
-from envs import pictograms, posts, sites
+from envs import closures, pictograms, posts, sites
 from envs.faces import (
     Make,
     Painter,
@@ -198,7 +198,7 @@ SIGNS: tuple[Sign, ...] = (
     Sign("yield", 13, "give way", Order(Duty.YIELD), paint_yield, _DOWN, 0.9, partial(sites.line, Control.YIELD)),
     Sign("stop", 14, "stop and give way", Order(Duty.STOP), paint_stop, OCTAGON, 0.9,
          partial(sites.line, Control.STOP)),
-    _disc("closed", 15, "closed to all vehicles", Duty.CLOSED, paint_closed, sites.nowhere),
+    _disc("closed", 15, "closed to all vehicles", Duty.CLOSED, paint_closed, closures.closed_tracks),
     _disc("no_lorries", 16, "no lorries over 3.5 t", Duty.NO_LORRIES, paint_no_lorries, sites.quiet_road, 0.2),
     _disc("no_entry", 17, "no entry", Duty.NO_ENTRY, paint_no_entry, sites.one_way_end),
     _warns("caution", 18, "general caution", pictograms.exclamation, sites.hidden_line),
@@ -210,8 +210,8 @@ SIGNS: tuple[Sign, ...] = (
     _warns("bumps", 22, "uneven road", pictograms.bumps, sites.rough_road, 0.1),
     _warns("slippery", 23, "slippery road", pictograms.skidding_car, sites.wet_curve, 0.25),
     _warns("narrowing", 24, "road narrows on the right", pictograms.narrowing,
-           partial(sites.before_piece, "narrowing")),
-    _warns("roadworks", 25, "roadworks", pictograms.digging_man, partial(sites.before_piece, "roadworks")),
+           closures.narrowing_right),
+    _warns("roadworks", 25, "roadworks", pictograms.digging_man, closures.roadworks),
     _warns("lights", 26, "traffic lights ahead", pictograms.traffic_light, sites.before_lights, 0.5),
     _warns("pedestrians", 27, "pedestrian crossing", pictograms.pedestrian, sites.before_crossing, 0.5),
     _warns("children", 28, "children", pictograms.children, sites.homes, 0.35),
@@ -228,9 +228,9 @@ SIGNS: tuple[Sign, ...] = (
     _turns("straight_or_left", 37, "straight on or left", partial(pictograms.forking_arrow, is_left=True),
            (_STRAIGHT, _LEFT), 0.4),
     _disc("keep_right", 38, "pass on the right", Duty.KEEP_RIGHT,
-          order(partial(pictograms.passing_arrow, is_left=False)), sites.nowhere),
+          order(partial(pictograms.passing_arrow, is_left=False)), closures.islands),
     _disc("keep_left", 39, "pass on the left", Duty.KEEP_LEFT,
-          order(partial(pictograms.passing_arrow, is_left=True)), sites.nowhere),
+          order(partial(pictograms.passing_arrow, is_left=True)), closures.works_head),
     _disc("roundabout", 40, "roundabout", Duty.ROUNDABOUT, order(pictograms.circling_arrows), sites.roundabout),
     _disc("end_no_overtaking", 41, "end of no overtaking", Duty.END_OF_NO_OVERTAKING, paint_end_of_no_overtaking,
           sites.end_of_solid_line),

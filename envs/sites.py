@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from envs.geometry import is_inside
+from envs.geometry import Array
 from envs.roads.network import Command, Control, Lane, Marking, RoadNetwork
 
 KMH = 1 / 3.6
@@ -27,6 +27,7 @@ COMFORTABLE_MPS2 = 2.0  # lateral acceleration: a curve that asks for more at th
 WET_MPS2 = 4.0  # and more than this no wet asphalt is sure to hold (friction about 0.4)
 LEAST_TURN_RAD = math.radians(25.0)  # of a curve worth a sign
 ISLAND_EDGE_M = 0.75  # from the edge of a roundabout's island to a post on it
+APART_M = 9.0  # between two posts beside a lane: one must not hide the other
 JOINED_M = 12.0  # two arcs of one curve have less between them
 DOUBLE_M = 45.0  # two curves of a double curve have less between them
 
@@ -45,6 +46,8 @@ class Site:
     is_reversed: bool = False
     foot_m: tuple[float, float] | None = None
     """where the post stands, if not beside the lane"""
+    turn_rad: float = 0.0
+    """by how much the face turns to its right from who comes along the lane"""
 
 
 @dataclass(frozen=True)
@@ -115,22 +118,14 @@ class Streets:
         """Which row of PIECES each junction is."""
         return {surface.junction: surface.piece for surface in self.network.surfaces if surface.junction is not None}
 
+    def piece_of(self, lane: Lane) -> str | None:
+        """Which row of PIECES the junction is that a lane crosses; None for a lane of a road."""
+        return None if lane.junction is None else self.pieces_of_junctions.get(lane.junction)
+
     @cached_property
     def curves(self) -> dict[int, tuple[Curve, ...]]:
         """The dangerous curves of each rightmost lane, at its limit."""
         return {lane.id: _curves(lane) for lane in self.outer}
-
-    def stretches(self, piece: str) -> Iterator[tuple[Lane, float, float]]:
-        """Where rightmost lanes run over road surfaces made by a piece: lane, first and last station [m]."""
-        for surface in self.network.surfaces:
-            if surface.piece != piece or surface.junction is not None:
-                continue
-            low, high = surface.outline_m.min(axis=0), surface.outline_m.max(axis=0)
-            for lane in self.outer:
-                near = np.flatnonzero(((lane.centre_m >= low) & (lane.centre_m <= high)).all(axis=1))
-                inside = [k for k in near if is_inside(surface.outline_m, *lane.centre_m[k])]
-                if len(inside) > 1:
-                    yield lane, float(lane.station_m[inside[0]]), float(lane.station_m[inside[-1]])
 
 
 Rule = Callable[[Streets], Iterator[Site]]
@@ -178,11 +173,6 @@ def _at_start(lane: Lane) -> Iterator[Site]:
 
 def _kmh(lane: Lane) -> int:
     return round(lane.speed_limit_mps / KMH)
-
-
-def nowhere(streets: Streets) -> Iterator[Site]:
-    """No network has a true place for it yet."""
-    yield from ()
 
 
 def limit(kmh: int, streets: Streets) -> Iterator[Site]:
@@ -301,8 +291,9 @@ def only_turns(turns: tuple[Command, ...], streets: Streets) -> Iterator[Site]:
 def round_islands(streets: Streets) -> Iterator[Site]:
     """Where one can only turn right: before such junctions, and on the island of a roundabout facing each entry."""
     yield from only_turns((Command.RIGHT,), streets)
-    islands = {surface.junction: surface.island_m for surface in streets.network.surfaces
-               if surface.island_m is not None}
+    islands: dict[int | None, Array] = {
+        surface.junction: surface.island_m for surface in streets.network.surfaces
+        if surface.island_m is not None and surface.junction is not None}
     for lane in streets.outer:
         island = islands.get(streets.junction_after(lane))
         if island is not None:
@@ -353,12 +344,6 @@ def hidden_line(streets: Streets) -> Iterator[Site]:
         last = streets.curves[lane.id][-1:]
         if lane.control != Control.NONE and last and lane.length_m - last[0].end_m < 60.0:
             yield from _ahead(lane, last[0].start_m)
-
-
-def before_piece(piece: str, streets: Streets) -> Iterator[Site]:
-    """Before a piece of road."""
-    for lane, first_m, _ in streets.stretches(piece):
-        yield from _ahead(lane, first_m)
 
 
 def before_lights(streets: Streets) -> Iterator[Site]:

@@ -99,10 +99,11 @@ def no_actors() -> Actors:
 
 
 class PropKind(IntEnum):
-    """Scenery that stands still beside the road."""
+    """What stands still beside the road."""
 
     BUILDING = 0
     TREE = 1
+    BEACON = 2  # of roadworks, red and white
 
 
 @dataclass(frozen=True, eq=False)

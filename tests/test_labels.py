@@ -32,7 +32,7 @@ from envs.state import EGO_SHAPE, ActorKind, Actors, Phase, Town, VehicleState, 
 from tests import straight_road
 
 CAMERA = CameraConfig()
-TOWNS, VIEWS = range(36, 42), 8
+TOWNS, VIEWS = range(60, 66), 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -264,6 +264,9 @@ def test_paint_follows_right_hand_traffic():
         if piece == "ramp":
             assert lane.opposite is None and lane.left in (Marking.SOLID, Marking.BLOCK) and lane.right == Marking.SOLID
             continue
+        if (any(lane.id in median.lanes for median in network.medians)
+                or any({lane.id, lane.opposite} & {works.lane} for works in network.works)):
+            continue  # lanes swerve, see test_pieces.py
         middle = len(lane.centre_m) // 2
         heading = lane.heading_rad[middle]
         left = np.array([-math.sin(heading), math.cos(heading)])

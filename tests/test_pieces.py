@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from envs.geometry import wrap_angle
+from envs.roads.network import SHOULDER_M
 from envs.roads.pieces import PIECES, JunctionPiece, RoadPiece, Socket, biarc, curve, join, offset_line, straight
 
 START = Socket(12.0, -7.0, 0.6)
@@ -18,6 +19,7 @@ ARGUMENTS = {
     "straight": (HALF_M, 35.0), "curve": (HALF_M, 40.0, -1.2), "crossing": (HALF_M, 8.0),
     "tee": ((HALF_M, 7.25, HALF_M), 6.0), "cross": ((7.25, HALF_M, 7.25, 10.5), 6.0),
     "s_bend": (HALF_M, 60.0, -7.0), "bus_bay": (HALF_M, 44.0, -1.0),
+    "refuge": (HALF_M, 60.0), "roadworks": (HALF_M, 76.0, -1.0),
     "roundabout": ((HALF_M, 3.5, None, HALF_M), 15.0, 4.5),
     "exit_ramp": (7.5, 52.0, 3.5), "merge_ramp": (7.5, 45.0, 3.5), "ramp": (2.25, 190.0, 64.0),
 }
@@ -209,3 +211,41 @@ def test_ramp_touches_its_road_where_it_parts_and_meets_and_is_nine_metres_away_
     nose = edge[np.argmax(edge < 1.24)]
     assert -1.5 < nose < -0.5, "asphalt between them up to about two metres, then grass"
     assert piece.radius_m > 40.0
+def swerve_mps2(aside_m, step_m, speed_mps):
+    """Largest sideways acceleration of who follows a line that moves aside (N,) by steps of `step_m`."""
+    return np.abs(np.diff(aside_m, 2)).max() / step_m ** 2 * speed_mps ** 2
+
+
+def test_lanes_part_round_a_refuge_and_meet_again():
+    """3 m apart over 12 m and side by side at both ends; 50 km/h is comfortable; half a metre from lane to island."""
+    piece = PIECES["refuge"](START, HALF_M, 60.0)
+    right, left = piece.shift_m
+    step = 60.0 / (len(right) - 1)
+    np.testing.assert_allclose(right, -left)
+    assert left[[0, -1]].tolist() == [0.0, 0.0] and left.max() == 1.5 and (left == 1.5).sum() * step > 11.0
+    assert np.abs(np.diff(left))[[0, -1]].max() < 0.02, "no kink at the ends"
+    assert swerve_mps2(left, step, 50 / 3.6) < 2.1
+    island = shapely.Polygon(piece.island_m)
+    assert island.exterior.is_ccw and island.area == pytest.approx(math.pi + 10.0 * 2.0, rel=0.02)
+    assert shapely.Polygon(piece.outline_m).contains(island)
+    for aside in (offset_line(piece.line, left), offset_line(piece.line, right)):  # the lanes' inner edges
+        assert shapely.LineString(aside).distance(island) == pytest.approx(SHOULDER_M, abs=0.01)
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_all_lanes_swerve_away_from_roadworks(side):
+    """Two metres of one side are taken and two of the other added; 50 km/h is comfortable."""
+    piece = PIECES["roadworks"](START, HALF_M, 76.0, side)
+    right, left = piece.shift_m
+    np.testing.assert_allclose(right, left)
+    assert right[[0, -1]].tolist() == [0.0, 0.0] and (-side * right).max() == 2.0
+    assert swerve_mps2(right, 76.0 / (len(right) - 1), 50 / 3.6) < 2.1
+    paved, was = (shapely.Polygon(outline) for outline in (
+        piece.outline_m, straight(START, HALF_M, 76.0).outline_m))
+    assert paved.area - was.area == pytest.approx(2.0 * (76.0 - 28.0), rel=0.01)
+    lanes = shapely.Polygon(np.concatenate([offset_line(piece.line, right - HALF_M),
+                                            offset_line(piece.line, right + HALF_M)[::-1]]))
+    works = paved.difference(lanes.buffer(1e-6))
+    assert works.area == pytest.approx(2.0 * (76.0 - 28.0), rel=0.01) and lanes.difference(paved).area < 0.05
+    aside = np.array([-START.direction[1], START.direction[0]])
+    assert side * float((np.array(works.centroid.coords[0]) - START.point_m) @ aside) > 0.0

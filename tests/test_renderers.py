@@ -218,7 +218,8 @@ class TestRenderer:
             back = VehicleState(x - 9.6 * math.cos(yaw), y - 9.6 * math.sin(yaw), yaw)
             behind = renderer.render(scene, pose_of(camera, back))
             assert not (behind.instance_id == INSTANCE_SIGN + row).any()
-            assert behind.class_id[pixel(camera, pose_of(camera, back), x, y, height)] == SemanticClass.POLE
+            at = pixel(camera, pose_of(camera, back), x, y, height)
+            assert behind.class_id[at] == SemanticClass.POLE or behind.depth_m[at] < 7.5, "its back, or what hides it"
         assert len(read) >= 4 and np.mean(read) >= 0.8, "figures in triangles are alike at this size"
         renderer.close()
 

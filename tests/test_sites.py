@@ -9,7 +9,7 @@ import pytest
 
 from envs.geometry import wrap_angle
 from envs.posts import BESIDE_LIGHT_M, YAW_SPREAD_RAD
-from envs.roads.network import Command, Control, Crossing, RoadNetwork, Surface
+from envs.roads.network import Command, Control, Crossing, RoadNetwork, Works
 from envs.roads.procedural import build_town
 from envs.signs import SIGN_INDEX, SIGNS, Duty, place_signs
 from envs.sites import KMH, LIMIT_STATION_M
@@ -178,12 +178,13 @@ def test_limits_of_the_road_ahead_and_their_end():
     assert "end_of_all" in names and not any(name.startswith("limit") for name in names)
 
 
-def test_road_pieces_are_announced():
-    """A narrowing and roadworks from x = 100 to 130 m on the straight road."""
-    outline = np.array([[100.0, -4.0], [130.0, -4.0], [130.0, 4.0], [100.0, 4.0]])
-    for piece in ("narrowing", "roadworks"):
-        road = made(surfaces=(*network().surfaces, Surface(piece, outline, None)))
-        assert 100.0 - dict(names_beside(road, 0))[piece] == pytest.approx(54.0, abs=1.0)
+def test_roadworks_are_announced_on_one_post():
+    """On the right of the eastbound lane from x = 100 to 130 m; who comes the other way passes them on his left."""
+    road = made(works=(Works(0, 110.0, 120.0, 2.0, 10.0, ((0, 100.0, 130.0), (5, 20.0, 50.0))),))
+    beside = dict(names_beside(road, 0))
+    assert beside["roadworks"] == beside["narrowing"] == pytest.approx(100.0 - 54.0)
+    assert beside["keep_left"] == pytest.approx(105.0), "halfway along their taper"
+    assert not {"roadworks", "narrowing", "keep_left"} & set(dict(names_beside(road, 5))), "no room to warn in 20 m"
 
 
 def test_one_way_road_may_not_be_entered_from_its_end():
@@ -199,7 +200,8 @@ def test_arrow_on_the_island_of_a_roundabout_faces_each_entry():
     checked = 0
     for seed in range(20):
         town = build_town(seed)
-        islands = {s.junction: s.island_m for s in town.network.surfaces if s.island_m is not None}
+        islands = {s.junction: s.island_m for s in town.network.surfaces
+                   if s.island_m is not None and s.junction is not None}
         entries = {k for number in islands for k in town.network.junctions[number].incoming}
         rows = [k for k in np.flatnonzero(town.signs.sign == SIGN_INDEX["only_right"])
                 if town.signs.station_m[k] == town.network.lanes[town.signs.lane[k]].length_m]

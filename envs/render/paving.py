@@ -97,12 +97,12 @@ def _strips(left_m: Array, right_m: Array) -> tuple[Array, Array]:
     return np.concatenate([right_m, left_m], axis=1).reshape(-1, 2), triangles.reshape(-1, 3).astype(np.int32)
 
 
-def _strip(left_m: Array, right_m: Array) -> tuple[Array, Array]:
+def strip(left_m: Array, right_m: Array) -> tuple[Array, Array]:
     """The band between two polylines (N, 2)."""
     return _strips(left_m[None], right_m[None])
 
 
-def _join(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+def join(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
     """Several meshes as one: vertices (V, 2) and triangles (T, 3)."""
     if not parts:
         return np.zeros((0, 2)), np.zeros((0, 3), np.int32)
@@ -113,7 +113,7 @@ def _join(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
 
 def bands(sides_m: list[tuple[Array, Array]]) -> tuple[Array, Array]:
     """The bands between pairs of polylines (N, 2), left and right, as one mesh of no more points than they need."""
-    return _join([_strip(left[keep], right[keep]) for left, right, keep in
+    return join([strip(left[keep], right[keep]) for left, right, keep in
                   ((left, right, _thin((left + right) / 2)) for left, right in sides_m)])
 
 
@@ -141,7 +141,7 @@ def _line(points_m: Array, left_m: float, width_m: float) -> tuple[Array, Array]
     """A painted line of `width_m` whose middle runs `left_m` beside a polyline."""
     keep = _thin(points_m)
     outer, inner = (offset_polyline(points_m, left_m + side * width_m / 2)[keep] for side in (1, -1))
-    return _strip(outer, inner)
+    return strip(outer, inner)
 
 
 def _open_parts(begin_m: float, end_m: float, breaks_m: Array) -> list[tuple[float, float]]:
@@ -154,7 +154,7 @@ def _open_parts(begin_m: float, end_m: float, breaks_m: Array) -> list[tuple[flo
     return [part for part in [*parts, (at, end_m)] if part[1] > part[0] + 0.01]
 
 
-def _solid(lane: Lane, left_m: float, stretch_m: tuple[float, float], breaks_m: Array) -> list[tuple[Array, Array]]:
+def solid(lane: Lane, left_m: float, stretch_m: tuple[float, float], breaks_m: Array) -> list[tuple[Array, Array]]:
     """A solid line beside a lane from station to station, broken where zebras cross it."""
     if not len(breaks_m) and stretch_m == (0.0, lane.length_m):
         return [_line(lane.centre_m, left_m, LINE_WIDTH_M)]
@@ -183,14 +183,14 @@ def _edge_paint(lane: Lane, left_m: float, marking: Marking, breaks_m: Array) ->
     """The line of a kind that runs `left_m` beside a lane."""
     whole = (0.0, lane.length_m)
     if marking == Marking.SOLID:
-        return _solid(lane, left_m, whole, breaks_m)
+        return solid(lane, left_m, whole, breaks_m)
     if marking == Marking.DASHED:
         return [_dashes(lane, left_m, lane.length_m, breaks_m)]
     if marking == Marking.BLOCK:
         return [_blocks(lane, left_m)]
     if marking == Marking.DOUBLE:
         return [part for side in (LINE_WIDTH_M, -LINE_WIDTH_M)
-                for part in _solid(lane, left_m + side, whole, breaks_m)]
+                for part in solid(lane, left_m + side, whole, breaks_m)]
     return []
 
 
@@ -210,7 +210,7 @@ def _between(network: RoadNetwork, lane: Lane, breaks_m: Array) -> list[tuple[Ar
         return _edge_paint(lane, -lane.width_m / 2, lane.right, breaks_m)
     change = max(lane.length_m - SOLID_BEFORE_JUNCTION_M, 0.0)
     return [_dashes(lane, -lane.width_m / 2, change, breaks_m),
-            *_solid(lane, -lane.width_m / 2, (change, lane.length_m), breaks_m)]
+            *solid(lane, -lane.width_m / 2, (change, lane.length_m), breaks_m)]
 
 
 def _arrow(turns: frozenset[Command]) -> tuple[Array, Array]:
@@ -225,9 +225,9 @@ def _arrow(turns: frozenset[Command]) -> tuple[Array, Array]:
             shaft = np.array([(0.0, 0.0), (start + 1.4, 0.0), (start + 2.0, 0.25 * side), (start + 2.2, 0.7 * side)])
             tip = np.array([(start + 1.5, 0.7), (start + 2.9, 0.7), (start + 2.2, 1.5)]) * (1.0, side)
             tip = tip[::-1] if side < 0 else tip
-        parts += [_strip(offset_polyline(shaft, ARROW_SHAFT_M / 2), offset_polyline(shaft, -ARROW_SHAFT_M / 2)),
+        parts += [strip(offset_polyline(shaft, ARROW_SHAFT_M / 2), offset_polyline(shaft, -ARROW_SHAFT_M / 2)),
                   (tip, np.array([[0, 1, 2]], np.int32))]
-    return _join(parts)
+    return join(parts)
 
 
 def _arrows(network: RoadNetwork, lane: Lane) -> list[tuple[Array, Array]]:
@@ -258,7 +258,7 @@ def _bar(lane: Lane) -> list[tuple[Array, Array]]:
     else:
         starts = np.arange(-half, half - YIELD_BLOCK_M / 2, YIELD_BLOCK_M + YIELD_GAP_M)
         pieces, depth = [(a, min(a + YIELD_BLOCK_M, half)) for a in starts], YIELD_BAR_M
-    return [_strip(np.stack([end - depth * forward + high * left, end + high * left]),
+    return [strip(np.stack([end - depth * forward + high * left, end + high * left]),
                    np.stack([end - depth * forward + low * left, end + low * left])) for low, high in pieces]
 
 
@@ -290,7 +290,7 @@ def _hatching(area_m: Array) -> list[tuple[Array, Array]]:
     middle = area_m.mean(axis=0)
     inner = area_m + (middle - area_m) / np.hypot(*(middle - area_m).T)[:, None] * 2 * LINE_WIDTH_M
     closed = [0, *range(1, len(area_m)), 0]
-    return [*parts, _strip(inner[closed], area_m[closed])]
+    return [*parts, strip(inner[closed], area_m[closed])]
 
 
 def _clip(area_m: Array, normal: Array, least_m: float) -> Array:
@@ -322,6 +322,12 @@ def _bay(network: RoadNetwork, bay: Bay) -> list[tuple[Array, Array]]:
     return [_strips(outer, inner), *zigzag]
 
 
+def paints_middle(lane: Lane) -> bool:
+    """Whether it is the one of two opposite lanes whose left edge is painted."""
+    is_inner = lane.left_neighbour is None and (lane.junction is None or lane.left != Marking.DASHED)
+    return is_inner and (lane.opposite is None or lane.id < lane.opposite)
+
+
 def _edge_breaks(network: RoadNetwork) -> dict[int, Array]:
     """By lane: the stations (K, 2) between which bus bays and ramps interrupt the line on its right [m]."""
     breaks: dict[int, list[tuple[float, float]]] = {}
@@ -346,7 +352,8 @@ def _halves(outline_m: Array) -> tuple[Array, Array]:
     """Left and right sides (N, 2) of a road piece's outline."""
     count = len(outline_m) // 2
     left, right = outline_m[count:][::-1], outline_m[:count]
-    keep = _thin((left + right) / 2)
+    keep = _thin((left + right) / 2) if np.ptp(np.hypot(*(left - right).T)) < SAGITTA_M else np.union1d(
+        _thin(left), _thin(right))
     return left[keep], right[keep]
 
 
@@ -361,7 +368,7 @@ def _fan(outline_m: Array, grow_m: float = 0.0) -> tuple[Array, Array]:
 
 def _kerbs(left_m: Array, right_m: Array) -> list[tuple[Array, Array]]:
     outward = (left_m - right_m) / np.hypot(*(left_m - right_m).T)[:, None] * KERB_WIDTH_M
-    return [_strip(left_m + outward, left_m), _strip(right_m, right_m - outward)]
+    return [strip(left_m + outward, left_m), strip(right_m, right_m - outward)]
 
 
 def patches(network: RoadNetwork) -> tuple[Patch, ...]:
@@ -376,19 +383,24 @@ def patches(network: RoadNetwork) -> tuple[Patch, ...]:
         else:
             left, right = _halves(surface.outline_m)
             road = int(np.searchsorted(roads, number, side="right"))
-            asphalt[road * 7 % 11 % len(ASPHALT)].append(_strip(left, right))
+            asphalt[road * 7 % 11 % len(ASPHALT)].append(strip(left, right))
             kerbs += _kerbs(left, right)
     breaks, at_bays, unbroken = _zebra_breaks(network), _edge_breaks(network), np.zeros((0, 2))
+    yellow = {lane: np.array([[begin, end]]) for works in network.works for lane, begin, end in works.spans_m}
     paint += [part for bay in network.bays for part in _bay(network, bay)]
     islands = [surface.island_m for surface in network.surfaces if surface.island_m is not None]
+    greens = [surface.island_m for surface in network.surfaces
+              if surface.island_m is not None and surface.junction is not None]
+    for median in network.medians:  # the other lane's left edge is the middle's
+        lane = network.lanes[max(median.lanes)]
+        paint += solid(lane, lane.width_m / 2, median.spans_m[median.lanes.index(lane.id)], unbroken)
     paint += [part for area in network.hatched_m for part in _hatching(area)]
     paint += [_zebra(crossing) for crossing in network.crossings if crossing.is_zebra]
     for lane in network.lanes:
-        broken = breaks.get(lane.id, unbroken)
-        paint += _between(network, lane, np.concatenate([broken, at_bays.get(lane.id, unbroken)]))
-        is_inner = lane.left_neighbour is None and (lane.junction is None or lane.left != Marking.DASHED)
-        if is_inner and (lane.opposite is None or lane.id < lane.opposite):
-            paint += _edge_paint(lane, lane.width_m / 2, lane.left, broken)  # one of two lanes paints their middle
+        broken, mended = breaks.get(lane.id, unbroken), yellow.get(lane.id, unbroken)
+        paint += _between(network, lane, np.concatenate([broken, mended, at_bays.get(lane.id, unbroken)]))
+        if paints_middle(lane):
+            paint += _edge_paint(lane, lane.width_m / 2, lane.left, np.concatenate([broken, mended]))
         paint += _arrows(network, lane)
         is_bound = lane.control != Control.NONE and lane.left != Marking.BLOCK
         if is_bound or lane.signal is not None:
@@ -396,7 +408,7 @@ def patches(network: RoadNetwork) -> tuple[Patch, ...]:
     layers = [(kerbs, -0.012, KERB_GREY, SemanticClass.KERB)]
     layers += [(parts, 0.0, colour, SemanticClass.ROAD) for parts, colour in zip(asphalt, ASPHALT, strict=True)]
     layers += [([_fan(island) for island in islands], 0.004, KERB_GREY, SemanticClass.KERB),
-               ([_fan(island, -KERB_WIDTH_M) for island in islands], 0.008, GRASS, SemanticClass.TERRAIN)]
+               ([_fan(island, -KERB_WIDTH_M) for island in greens], 0.008, GRASS, SemanticClass.TERRAIN)]
     layers += [(paint, PAINT_HEIGHT_M, PAINT, SemanticClass.MARKING),
                (bars, PAINT_HEIGHT_M, PAINT, SemanticClass.STOP_LINE)]
-    return tuple(Patch(*_join(parts), height, colour, semantic) for parts, height, colour, semantic in layers if parts)
+    return tuple(Patch(*join(parts), height, colour, semantic) for parts, height, colour, semantic in layers if parts)

@@ -21,6 +21,7 @@ from envs.render.paving import Patch, SemanticClass, patches
 from envs.render.signals import head_boxes, lamps
 from envs.render.surfaces import worn
 from envs.render.vehicles import is_blink_on, road_users
+from envs.render.works import track_patches, works_patches
 from envs.roads.network import RoadNetwork
 from envs.signs import face, look_of, outline_of
 from envs.state import PropKind, SignPosts, Town, WorldState
@@ -71,7 +72,13 @@ TREE: tuple[Part, ...] = (
     ((0, 0, 0.2), (0.10, 0.10, 0.4), 0, (92, 70, 50)), ((0, 0, 0.5), (0.8, 0.8, 0.32), 0, 0.9),
     ((0, 0, 0.62), (0.72, 0.72, 0.42), math.pi / 4, None), ((0, 0, 0.84), (0.45, 0.45, 0.32), 0.2, 1.12),
 )
-PROP_PARTS = {PropKind.BUILDING: (HOUSE, SemanticClass.BUILDING), PropKind.TREE: (TREE, SemanticClass.VEGETATION)}
+BEACON: tuple[Part, ...] = (  # StVO sign 605: a striped board on a foot
+    ((0, 0, 0.06), (1, 1.08, 0.12), 0, (52, 52, 54)), ((0, 0, 0.56), (0.12, 1, 0.88), 0, None),
+    ((0, 0, 0.31), (0.15, 1.02, 0.15), 0, (236, 236, 232)), ((0, 0, 0.61), (0.15, 1.02, 0.15), 0, (236, 236, 232)),
+    ((0, 0, 0.91), (0.15, 1.02, 0.15), 0, (236, 236, 232)),
+)
+PROP_PARTS = {PropKind.BUILDING: (HOUSE, SemanticClass.BUILDING), PropKind.TREE: (TREE, SemanticClass.VEGETATION),
+              PropKind.BEACON: (BEACON, SemanticClass.POLE)}
 
 
 BACK_M, POLE_M, POLE_BEHIND_M, POLE_SHORT_M = 0.02, 0.07, 0.06, 0.12  # a sign's back behind its face; its pole
@@ -139,7 +146,7 @@ def _faces(posts: SignPosts) -> tuple[Faces, tuple[Array, ...], tuple[Array, ...
 @kept
 def _new_roads(network: RoadNetwork) -> tuple[Patch, ...]:
     """Pavements, roads and paint before use and time: the same in every weather."""
-    return (*pavements(network), *patches(network))
+    return (*track_patches(network), *pavements(network), *patches(network), *works_patches(network))
 
 
 @kept

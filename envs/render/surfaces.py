@@ -17,6 +17,7 @@ from envs.geometry import Array
 from envs.render.boxes import kept
 from envs.render.daylight import light_of
 from envs.render.paving import Patch, SemanticClass
+from envs.render.works import YELLOW
 from envs.roads.network import Lane, Marking
 from envs.state import PropKind, Town
 
@@ -30,7 +31,6 @@ SLAB_M = 5.0  # ZTV Beton: slabs of concrete are 5 m long
 SEAM_M, TAR_M, JOINT_M = 0.05, 0.08, 0.05  # widths
 MANHOLE_M, DOT_M, DOT_SPACING_M = 0.34, 0.1, 2.0
 DETOUR_M = (50.0, 110.0)  # length of a stretch with yellow paint
-YELLOW = (226, 182, 40)  # TL M 2006: yellow overrules white where roads are mended
 LEAF_SPOTS, SPOT_M = 16, (0.25, 0.75)
 MOST_SHADOW_M = 14.0  # from its tree
 

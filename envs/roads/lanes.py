@@ -24,13 +24,19 @@ from envs.roads.network import (
     Junction,
     Lane,
     Marking,
+    Median,
     RoadNetwork,
     Surface,
+    Works,
 )
 from envs.roads.pieces import (
     BAY_M,
     BAY_TAPER_M,
     ENTRY_RAD,
+    REFUGE_M,
+    REFUGE_TAPER_M,
+    WORKS_M,
+    WORKS_TAPER_M,
     JunctionPiece,
     RampPiece,
     RoadPiece,
@@ -46,6 +52,9 @@ KMH = 1 / 3.6
 SOLID_RADIUS_M = 28.0  # a road with a tighter bend has a solid centre line
 CROSSING_LIMIT_MPS = 50 * KMH  # people cross no faster street on foot (R-FGUE 2001: no zebra above 50 km/h)
 ZEBRA_SHARE = 0.6
+MEDIAN_POST_M = 0.9  # from the end of an island to the sign on it
+HATCH_FROM_M, MEDIAN_GAP_M = 4.0, 0.3  # from where lanes part to the hatched area; from its end to the island
+MEDIAN_LINE_M = 0.15  # beyond an island's half width, of a hatched area's
 PRIORITY_TO_THE_RIGHT_SHARE = 0.75  # of junctions in zones of 30 km/h
 BENDING_SHARE = 0.25  # of tees whose main road turns into the stem
 TURN_LIMIT_MPS = 50 * KMH  # on turn lanes
@@ -109,6 +118,8 @@ class Builder:
         self.hatched: list[Array] = []
         self.bays: list[Bay] = []
         self.open_edges: list[tuple[int, float, float]] = []
+        self.medians: list[Median] = []
+        self.works: list[Works] = []
         self.incoming: dict[Arm, tuple[int, ...]] = {}  # lanes from the middle outwards
         self.outgoing: dict[Arm, tuple[int, ...]] = {}
 
@@ -146,13 +157,18 @@ class Builder:
                     made = replace(made, junction=junction, opposite=None, left_neighbour=None, right_neighbour=None,
                                    right=Marking.BLOCK if number == count - 1 and not is_back else made.right)
                 self.lanes.append(made)
-        self.surfaces += [Surface(piece.name, piece.outline_m, junction, is_open=piece.wider_m is not None)
+        self.surfaces += [Surface(piece.name, piece.outline_m, junction, piece.island_m, piece.wider_m is not None)
                           for piece in pieces]
         return forward, back
 
     def _add_features(self, road: Road, limit_mps: float, forward: tuple[int, ...], back: tuple[int, ...]) -> None:
         for piece, begin, end in road.rows_of("bus_bay"):
             self._add_bay(piece, forward[-1], back[-1], begin, end)
+        for piece, begin, end in road.rows_of("roadworks"):
+            self._add_works(piece, forward, back, begin, end)
+        for _, begin, end in road.rows_of("refuge"):
+            self._add_median(road, forward[0], back[0], begin, end)
+            self._add_crossing(road, forward, back, begin, end, REFUGE_M)
         if limit_mps <= CROSSING_LIMIT_MPS + 1e-9:
             for _, begin, end in road.rows_of("crossing"):
                 self._add_crossing(road, forward, back, begin, end)
@@ -161,10 +177,11 @@ class Builder:
                    opposite: int) -> Lane:
         """Lane `number` from the middle along some rows; `opposite` is the innermost of the other direction."""
         width, count = road.profile.lane_width_m, road.profile.num_lanes
-        aside, line = (number + 0.5) * width, road.line[rows[0]:rows[1] + 1]
-        points = offset_line(line, aside)[::-1].copy() if is_back else offset_line(line, -aside)
+        aside, part = (number + 0.5) * width, slice(rows[0], rows[1] + 1)
+        line, (right, left) = road.line[part], (shift[part] for shift in road.shift_m)
+        points = offset_line(line, left + aside)[::-1].copy() if is_back else offset_line(line, right - aside)
         middle = Marking.DOUBLE if count > 1 else (
-            Marking.SOLID if road.radius_m < SOLID_RADIUS_M else Marking.DASHED)
+            Marking.SOLID if road.radius_m < SOLID_RADIUS_M or road.is_swerving else Marking.DASHED)
         is_inner, is_outer = number == 0, number == count - 1
         return Lane(lane, points, width, limit_mps, middle if is_inner else Marking.DASHED,
                     Marking.SOLID if is_outer else Marking.DASHED, (), len(self.surfaces),
@@ -179,15 +196,43 @@ class Builder:
         first, last = self.lanes[lane].station_m[list(rows)].tolist()
         self.bays.append(Bay(lane, first + BAY_TAPER_M, last - BAY_TAPER_M, BAY_M, BAY_TAPER_M))
 
-    def _add_crossing(self, road: Road, forward: tuple[int, ...], back: tuple[int, ...], begin: int, end: int) -> None:
-        """A crossing over all lanes of a road in the middle of rows `begin` to `end` of its line, which is straight."""
+    def _add_works(self, piece: RoadPiece, forward: tuple[int, ...], back: tuple[int, ...], begin: int, end: int,
+                   ) -> None:
+        """Roadworks of a piece at rows `begin` to `end` of its road, beside the outer lane on that side."""
+        assert piece.shift_m is not None
+        is_right = bool(piece.shift_m[0].max() > 0)
+        spans = [(lane, *self.lanes[lane].station_m[list(rows)].tolist())
+                 for lanes, rows in ((forward, (begin, end)), (back, (-1 - end, -1 - begin))) for lane in lanes]
+        lane, first, last = next(span for span in spans if span[0] == (forward if is_right else back)[-1])
+        self.works.append(Works(lane, first + WORKS_TAPER_M, last - WORKS_TAPER_M, WORKS_M, WORKS_TAPER_M,
+                                tuple(spans)))
+
+    def _add_median(self, road: Road, forward: int, back: int, begin: int, end: int) -> None:
+        """The island at rows `begin` to `end` of a road, and the hatched areas before its ends."""
+        line, wide = road.line, REFUGE_M - SHOULDER_M
+        ends = np.array([Socket.at(line[row], line[row, 2]).direction * side for row, side in ((begin, 1), (end, -1))])
+        foot = line[[begin, end], :2]
+        (a, b), (c, d) = (self.lanes[lane].station_m[list(rows)].tolist()
+                          for lane, rows in ((forward, (begin, end)), (back, (-1 - end, -1 - begin))))
+        self.medians.append(Median((forward, back), ((a, b), (c, d)), foot + (REFUGE_TAPER_M + MEDIAN_POST_M) * ends))
+        for point, ahead in zip(foot, ends, strict=True):
+            aside = (wide + MEDIAN_LINE_M) * np.array([-ahead[1], ahead[0]])
+            base = point + (REFUGE_TAPER_M - MEDIAN_GAP_M) * ahead
+            self.hatched.append(np.array([point + HATCH_FROM_M * ahead, base - aside, base + aside]))
+
+    def _add_crossing(self, road: Road, forward: tuple[int, ...], back: tuple[int, ...], begin: int, end: int,
+                      aside_m: float = 0.0) -> None:
+        """A crossing over all lanes of a road in the middle of rows `begin` to `end` of its line, which is straight.
+
+        Where lanes swerve `aside_m` round a refuge, people find no zebra (R-FGUE 2001) and wait for a gap.
+        """
         middle = road.line[[begin, end]].mean(axis=0)[None]
-        half = road.profile.half_m + CROSSING_KERB_M
+        half = road.profile.half_m + aside_m + CROSSING_KERB_M
         along = [float(self.lanes[lane].station_m[[first, last]].mean())
                  for lanes, first, last in ((forward, begin, end), (back, -1 - begin, -1 - end)) for lane in lanes]
         self.crossings.append(Crossing(
             len(self.crossings), np.concatenate([offset_line(middle, -half), offset_line(middle, half)]),
-            CROSSING_WIDTH_M, forward + back, tuple(along), bool(self.rng.random() < ZEBRA_SHARE)))
+            CROSSING_WIDTH_M, forward + back, tuple(along), bool(self.rng.random() < ZEBRA_SHARE) and not aside_m))
 
     def add_junction(self, node: Node, piece: JunctionPiece) -> None:
         """Turn lanes for every pair of arms, and a stop or yield line on the minor ones."""
@@ -285,4 +330,5 @@ class Builder:
     @property
     def network(self) -> RoadNetwork:
         return RoadNetwork(tuple(self.lanes), tuple(self.junctions), tuple(self.surfaces), tuple(self.crossings),
-                           tuple(self.hatched), tuple(self.bays), tuple(self.open_edges))
+                           tuple(self.hatched), tuple(self.bays), tuple(self.medians), tuple(self.works),
+                           open_edges=tuple(self.open_edges))

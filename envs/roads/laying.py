@@ -71,6 +71,16 @@ class Road:
         """Arc length (N,) along the middle [m]."""
         return stations(self.line[:, :2])
 
+    @functools.cached_property
+    def shift_m(self) -> Array:
+        """How far (2, N) the right and the left side's lanes move left of where the middle has them [m]."""
+        shift, row = np.zeros((2, len(self.line))), 0
+        for piece in self.pieces:
+            if piece.shift_m is not None:
+                shift[:, row:row + len(piece.line)] = piece.shift_m
+            row += len(piece.line) - 1
+        return shift
+
     @property
     def length_m(self) -> float:
         return float(self.station_m[-1])
@@ -84,6 +94,11 @@ class Road:
         """No bend too sharp, and no piece that turns back on itself."""
         inner = (self.profile.num_lanes - 1) * self.profile.lane_width_m
         return self.radius_m - inner >= SHARPEST_RADIUS_M and all(abs(piece.turn_rad) < 2.0 for piece in self.pieces)
+
+    @property
+    def is_swerving(self) -> bool:
+        """Whether lanes lead round something, so that nobody may overtake."""
+        return any(piece.shift_m is not None for piece in self.pieces)
 
     @property
     def is_built_up(self) -> bool:

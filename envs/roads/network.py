@@ -161,6 +161,37 @@ class Bay:
 
 
 @dataclass(frozen=True, eq=False)
+class Median:
+    """An island between the two directions of a road, and paint before it."""
+
+    lanes: tuple[int, int]  # on its sides
+    spans_m: tuple[tuple[float, float], tuple[float, float]]  # of each lane, where it leads round the island
+    heads_m: Array  # (2, 2) where a post stands on the end that each lane meets first
+
+
+@dataclass(frozen=True)
+class Works:
+    """A strip on the right of a lane that is dug up, from station to station at its full width; lanes lead round it."""
+
+    lane: int
+    begin_m: float
+    end_m: float
+    width_m: float  # beyond the lane's right edge and its shoulder
+    taper_m: float  # length in which it begins, and ends
+    spans_m: tuple[tuple[int, float, float], ...]  # all lanes that lead round it, from station to station
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A way that is not paved, closed to vehicles; it leads off a lane's right edge, where no lane follows it."""
+
+    lane: int
+    station_m: float  # of its mouth
+    line_m: Array  # (2, 2) its middle, from the paved edge outwards
+    width_m: float
+
+
+@dataclass(frozen=True, eq=False)
 class RoadNetwork:
     """All lanes (index = id), junctions (index = id) and surfaces of a town."""
 
@@ -171,6 +202,9 @@ class RoadNetwork:
     hatched_m: tuple[Array, ...] = ()
     """paved convex areas (K, 2), counter-clockwise, that nobody drives on (RMS sign 298)"""
     bays: tuple[Bay, ...] = ()
+    medians: tuple[Median, ...] = ()
+    works: tuple[Works, ...] = ()
+    tracks: tuple[Track, ...] = ()
     open_edges: tuple[tuple[int, float, float], ...] = ()
     """(lane, from [m], to [m]) where no line runs on a lane's right, because a ramp lies beside it"""
 

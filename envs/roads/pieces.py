@@ -47,8 +47,10 @@ class RoadPiece:
     name: str
     line: Array
     half_m: float  # from the middle to the paved edge, on both sides
-    radius_m: float  # of the middle line, inf where straight
+    radius_m: float  # of the middle line, or of lanes that swerve on it; inf where straight
     wider_m: tuple[Array, Array] | None = None  # (N,) each: by how much the right and the left side are wider there
+    shift_m: tuple[Array, Array] | None = None  # (N,) each: how far the right and the left side's lanes move left
+    island_m: Array | None = None  # raised, between the two directions: (K, 2) counter-clockwise
 
     @property
     def end(self) -> Socket:
@@ -133,6 +135,8 @@ BAY_M, BAY_TAPER_M = 3.0, 12.0  # width of a bus bay beside the edge line, lengt
 RAMP_TAPER_M = 40.0  # in which a lane moves aside to leave the road, or back to join it
 RAMP_BEND_M, RAMP_ASIDE_M = 44.0, 9.0  # in which a ramp leads away from the road beside it, and how far
 GORE_M = 2.2  # of asphalt between a road and its ramp at most: from there on it is grass
+REFUGE_M, REFUGE_TAPER_M = 1.5, 24.0  # by which each direction swerves round an island, and the length it has for it
+WORKS_M, WORKS_TAPER_M = 2.0, 28.0  # width that roadworks take; both directions swerve round them
 ENTRY_RAD = 0.52  # between an arm and the points where its lanes touch the ring
 
 
@@ -144,9 +148,9 @@ def offset_line(line: Array, left_m: float | Array) -> Array:
     return points
 
 
-def straight(start: Socket, half_m: float, length_m: float) -> RoadPiece:
-    """A straight road of `length_m` > 0."""
-    num_steps = max(1, math.ceil(length_m / 2.0))
+def straight(start: Socket, half_m: float, length_m: float, step_m: float = 2.0) -> RoadPiece:
+    """A straight road of `length_m` > 0 with points at most `step_m` apart."""
+    num_steps = max(1, math.ceil(length_m / step_m))
     along = np.arange(num_steps + 1) * (length_m / num_steps)
     line = np.empty((num_steps + 1, 3))
     line[:, 0] = start.x_m + along * math.cos(start.heading_rad)
@@ -221,7 +225,7 @@ def _with_lane(name: str, piece: RoadPiece, lane_width_m: float, lane: Array) ->
     edge = offset_line(lane, -lane_width_m / 2 - SHOULDER_M) - along
     out = np.interp((piece.line[:, :2] - along) @ ahead, edge @ ahead, edge @ np.array([ahead[1], -ahead[0]]))
     wider = np.maximum(out - piece.half_m, 0.0)
-    return RampPiece(name, piece.line, piece.half_m, math.inf, (wider, np.zeros_like(wider)), lane)
+    return RampPiece(name, piece.line, piece.half_m, math.inf, (wider, np.zeros_like(wider)), lane=lane)
 
 
 def ramp(start: Socket, half_m: float, length_m: float, beside_m: float) -> RoadPiece:
@@ -239,6 +243,36 @@ def ramp(start: Socket, half_m: float, length_m: float, beside_m: float) -> Road
     room = room / np.cos(line[:, 2] - start.heading_rad) - half_m
     wider = np.where(room < GORE_M, room, 0.0)
     return RoadPiece("ramp", line, half_m, away.radius_m, (np.zeros_like(wider), wider))
+def _swerve(start: Socket, half_m: float, length_m: float, aside_m: float, taper_m: float) -> tuple[RoadPiece, Array]:
+    """A straight, and how far (N,) aside something on it moves and comes back, each over `taper_m`, by four parabolas.
+
+    These have the smallest curvature of all ways aside; at their steepest they lead 2 `aside_m` / `taper_m` aside.
+    """
+    piece = straight(start, half_m, length_m, 1.9)  # on a swerving lane they are farther apart
+    along = np.linspace(0.0, length_m, len(piece.line))
+    share = np.clip(np.minimum(along, length_m - along) / taper_m, 0.0, 1.0)
+    aside = aside_m * np.where(share < 0.5, 2 * share ** 2, 1.0 - 2 * (1.0 - share) ** 2)
+    return replace(piece, radius_m=taper_m ** 2 / (4 * aside_m)), aside
+
+
+def refuge(start: Socket, half_m: float, length_m: float) -> RoadPiece:
+    """A straight whose directions swerve apart round an island, halfway over the road for people on foot."""
+    piece, aside = _swerve(start, half_m, length_m, REFUGE_M, REFUGE_TAPER_M)
+    half, wide = length_m / 2 - REFUGE_TAPER_M, REFUGE_M - SHOULDER_M
+    angle = np.linspace(-math.pi / 2, math.pi / 2, 9)
+    head = np.stack([half - wide + wide * np.cos(angle), wide * np.sin(angle)], axis=1)
+    local = np.concatenate([head, -head]) + np.array([length_m / 2, 0.0])
+    across = np.array([-start.direction[1], start.direction[0]])
+    island = start.point_m + local[:, :1] * start.direction + local[:, 1:] * across
+    return replace(piece, name="refuge", wider_m=(aside, aside), shift_m=(-aside, aside), island_m=island)
+
+
+def roadworks(start: Socket, half_m: float, length_m: float, side: float) -> RoadPiece:
+    """A straight with a strip dug up on the right (`side` -1) or left (1): all lanes swerve to the other side."""
+    piece, aside = _swerve(start, half_m, length_m, WORKS_M, WORKS_TAPER_M)
+    none = np.zeros_like(aside)
+    return replace(piece, name="roadworks", wider_m=(none, aside) if side < 0 else (aside, none),
+                   shift_m=(-side * aside, -side * aside))
 
 
 def to_point(start: Socket, half_m: float, x_m: float, y_m: float) -> RoadPiece:
@@ -388,4 +422,5 @@ PIECES: dict[str, Callable[..., Any]] = {
     "straight": straight, "curve": curve, "crossing": crossing, "tee": tee, "cross": cross,
     "roundabout": roundabout, "s_bend": s_bend, "bus_bay": bus_bay,
     "exit_ramp": exit_ramp, "merge_ramp": merge_ramp, "ramp": ramp,
+    "refuge": refuge, "roadworks": roadworks,
 }

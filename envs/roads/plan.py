@@ -53,7 +53,7 @@ ROUNDABOUT_SHARE, RING_WIDTH_M = 0.3, 4.5  # of junctions of narrow roads; of th
 COUNTRY_SHARE = 0.25  # of towns with wide blocks
 QUIET_SHARE = 0.4  # of towns with a zone of 30 km/h
 BUILT_UP_SHARE = 0.6  # of roads: where people cross and buses stop
-BUILT_UP_PIECES = ("crossing", "bus_bay")
+BUILT_UP_PIECES = ("crossing", "bus_bay", "refuge")
 RAMP_SHARE = 0.6  # of towns in which a wide road shall have an exit and an entry; some have no room for it
 EXIT_M, MERGE_M = 52.0, 45.0  # of road that these take
 BESIDE_M = 64.0  # of the lane on which whoever joins gathers speed
@@ -313,4 +313,7 @@ FEATURES: tuple[Feature, ...] = (
             is_built_up=True, most_lanes=2),
     Feature("s_bend", 0.2, 70.0, lambda rng: (float(rng.uniform(45.0, 70.0)), float(rng.choice((-1.0, 1.0))
                                                                                * rng.uniform(4.0, 9.0)))),
+    Feature("refuge", 0.15, 64.0, lambda rng: (float(rng.uniform(58.0, 64.0)),), is_built_up=True, most_lanes=1),
+    Feature("roadworks", 0.12, 80.0, lambda rng: (float(rng.uniform(68.0, 80.0)), float(rng.choice((-1.0, 1.0)))),
+            most_lanes=1),
 )

@@ -19,6 +19,7 @@ from envs.roads.laying import Road, are_apart, lay_all, pave_junction
 from envs.roads.network import RoadNetwork
 from envs.roads.plan import Plan, draw, make_plan, narrowed
 from envs.roads.roadside import place_props
+from envs.roads.tracks import with_tracks
 from envs.signs import place_signs
 from envs.state import Town
 
@@ -48,17 +49,23 @@ _LIMITS = (
     _Limit(50, 24.0, 60.0, math.inf, 3.0),
     _Limit(30, 0.0, 0.0, 280.0, 1.0),
 )
+_QUIET_LIMITS = (  # within zones of 30 km/h
+    _Limit(30, 0.0, 0.0, math.inf, 1.0),
+    _Limit(20, 0.0, 60.0, 300.0, 1.5),  # StVO section 45 (1d): streets of shops where people walk about
+)
 
 
 def _speed_limit(road: Road, rng: np.random.Generator, is_quiet: bool) -> float:
     """A limit [m/s] that suits the road's bends and length; a long road with a hairpin gets the lowest."""
-    lanes, kmh = road.profile.num_lanes, CROSSING_LIMIT_MPS / KMH + 1e-6 if road.is_built_up else math.inf
+    lanes = road.profile.num_lanes
+    kmh = CROSSING_LIMIT_MPS / KMH + 1e-6 if road.is_built_up or road.is_swerving else math.inf
     inner_m = road.radius_m - (lanes - 1) * road.profile.lane_width_m
-    suits = [row for row in _LIMITS if inner_m >= row.radius_m and row.shortest_m <= road.length_m <= row.longest_m
+    suits = [row for row in (_QUIET_LIMITS if is_quiet else _LIMITS)
+             if inner_m >= row.radius_m and row.shortest_m <= road.length_m <= row.longest_m
              and row.kmh <= kmh and row.fewest_lanes <= lanes]
     if road.ramp is not None:
         suits = [row for row in suits if row.kmh >= FAST_KMH] or suits
-    rows = suits if suits and not is_quiet else [_LIMITS[-1]]
+    rows = suits or [_LIMITS[-1]]
     weights = np.array([row.weight if road.ramp is None else 1.0 for row in rows])
     return float(rng.choice([row.kmh for row in rows], p=weights / weights.sum())) * KMH
 
@@ -88,7 +95,7 @@ def build_network(seed: int) -> RoadNetwork:
         plan = make_plan(rng)
         builder = _paved(plan, rng) or _paved(narrowed(plan), rng)
         if builder is not None:
-            return builder.network
+            return with_tracks(builder.network, rng)
 
 
 @functools.lru_cache(maxsize=16)  # with its scenes a town takes 10 MiB and more
