@@ -1,6 +1,7 @@
 """Signs on what stands in the way: they stand on it, face who comes, and say on which side it is passed."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from envs.geometry import project, wrap_angle
 from envs.posts import YAW_SPREAD_RAD
 from envs.roads.network import SHOULDER_M
 from envs.roads.procedural import build_town
-from envs.signs import SIGN_INDEX
+from envs.signs import SIGN_INDEX, SIGNS
 from envs.state import Town
 
 
@@ -90,3 +91,16 @@ def test_closed_sign_stands_at_the_mouth_of_a_track_turned_to_it(towns):
             assert -math.radians(61.0) < turned < -math.radians(49.0), "clockwise: towards the road's middle"
             count += 1
     assert count > 10
+
+
+NOT_YET = {"no_entry", "only_left", "only_straight"}  # one-way roads have them
+
+
+@pytest.mark.slow
+def test_two_hundred_towns_have_every_sign():
+    found: Counter[str] = Counter()
+    for seed in range(200):
+        found.update({SIGNS[row].name for row in build_town(seed).signs.sign})
+    assert {sign.name for sign in SIGNS} - set(found) <= NOT_YET
+    for name in ("limit_20", "closed", "narrowing", "roadworks", "keep_right", "keep_left"):
+        assert found[name] >= 40, f"{name} in {found[name]} towns"

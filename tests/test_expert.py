@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from straight_road import LANE_Y_M, LIMIT_MPS, ROUTE, state
+from straight_road import LANE_Y_M, LIMIT_MPS, ROUTE, judge, state
 
 from agents.expert import Expert, ExpertStyle, aim, curvature, idm, pursue, sight_speed, speed_ceiling
 from envs.config import DriveConfig
 from envs.driving_env import DrivingEnv
-from envs.roads.network import Control
+from envs.roads.network import Control, RoadNetwork
 from envs.roads.procedural import build_town
 from envs.roads.routes import Route
 from envs.state import EGO_SHAPE, WorldState
@@ -63,6 +64,44 @@ def test_four_unseen_towns_without_an_infraction_and_in_comfort() -> None:
 def test_a_hundred_unseen_towns_without_an_infraction() -> None:
     scores = [drive(scenario)[0].score() for scenario in suite("val", 100)]
     assert np.mean([s.is_success for s in scores]) >= 0.95
+
+
+def _stretches(network: RoadNetwork, feature: str) -> list[tuple[int, float, float]]:
+    """Lanes with a feature of the road, from station to station [m]."""
+    if feature == "refuge":
+        return [(lane, *span) for median in network.medians
+                for lane, span in zip(median.lanes, median.spans_m, strict=True)]
+    if feature == "slow street":
+        return [(lane.id, 5.0, lane.length_m - 5.0) for lane in network.lanes if lane.speed_limit_mps < 6.0]
+    is_own = feature == "works"
+    return [span for works in network.works for span in works.spans_m if (span[0] == works.lane) == is_own]
+
+
+def _through(feature: str) -> Scenario:
+    """The first drive of the towns that leads through a feature from one end to the other."""
+    for seed, route_seed in itertools.product(range(10_000, 10_100), range(6)):
+        stretches = _stretches(build_town(seed).network, feature)
+        if not stretches:
+            continue
+        scenario = Scenario(name="feature", town_seed=seed, route_seed=route_seed, route_min_m=250.0,
+                            route_max_m=450.0, vehicles=12, pedestrians=8, signals=True)
+        route = plan_route(scenario)
+        begins = {lane: begin for begin, lane in route.begins()}
+        if any(lane in begins and begins[lane] + first > 5.0 and begins[lane] + last < route.length_m - 5.0
+               for lane, first, last in stretches):
+            return scenario
+    raise AssertionError(f"no drive of a hundred towns leads through {feature}")
+
+
+@pytest.mark.parametrize("feature", ["refuge", "works", "beside works", "slow street"])
+def test_what_the_road_has_on_its_way_is_driven_through_without_an_infraction(feature: str) -> None:
+    env, states = drive(_through(feature))
+    assert env.score().is_success and env.score().route_completion == 100.0
+    facts = [fact for fact in judge(states) if not fact.is_in_junction]
+    assert max(abs(fact.lateral_m) for fact in facts) < 0.45, "the lane is kept where it swerves"
+    assert max(fact.overspeed_mps for fact in facts) < 0.6
+    if feature == "slow street":
+        assert min(fact.speed_limit_mps for fact in facts) == pytest.approx(20 / 3.6)
 
 
 def _with_stop_line() -> Scenario:
