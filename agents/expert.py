@@ -10,7 +10,7 @@ and labels states for cloning. It sees no pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ from agents.foresight import (
     must_wait,
     people_in_the_way,
 )
+from agents.gap_choice import model_accel
+from agents.sideways import Sideways
 from envs.geometry import Array, wrap_angle
 from envs.pace import STANDSTILL_MPS
 from envs.right_of_way import RED, is_lit, junction_lanes, phase_of
@@ -76,6 +78,7 @@ SETTING_OFF_MPS2 = 1.0  # learns from the answers at standstill learns to leave 
 REACTION_S, SIGHT_BRAKING_MPS2 = 1.0, 5.0  # to halt within what can be seen, on a dry road
 TURN_IN_M, STEER_SHARE = 5.0, 0.8  # way over which a driver turns the wheel; share of the steering's rate he uses
 AIM_BACK = 4.0  # aim this many times the distance from the line ahead
+MAKES_ROOM_MPS2 = 1.0  # braking at most, to get behind somebody on the lane that one wants
 SPEED_GAIN_PER_S = 1.6  # wished acceleration for each m/s of missing speed
 
 
@@ -110,23 +113,27 @@ def sight_speed(weather: Weather) -> float:
     return braking * (math.sqrt(REACTION_S ** 2 + 2 * weather.visibility_m / braking) - REACTION_S)
 
 
-def aim(route: Route, station_m: float, distance_m: float) -> Array:
-    """The route point (2,) `distance_m` ahead; beyond the end the route goes straight on."""
+def aim(route: Route, station_m: float, distance_m: float, aside: Callable[[Array], Array] = np.zeros_like) -> Array:
+    """The point (2,) of the driven line `distance_m` ahead, `aside` of the route; beyond the end it goes straight on.
+    """
     at = station_m + distance_m
     beyond = max(at - route.length_m, 0.0)
     x = np.interp(at, route.station_m, route.points_m[:, 0])
     y = np.interp(at, route.station_m, route.points_m[:, 1])
-    heading = route.heading_rad[-1]
-    return np.array([x + beyond * np.cos(heading), y + beyond * np.sin(heading)])
+    heading = np.interp(at, route.station_m, route.heading_rad)
+    cos, sin, left = np.cos(heading), np.sin(heading), float(aside(np.array(at)))
+    return np.array([x + beyond * cos - left * sin, y + beyond * sin + left * cos])
 
 
-def pursue(state: WorldState, station_m: float, style: ExpertStyle) -> float:
+def pursue(state: WorldState, station_m: float, style: ExpertStyle,
+           aside: Callable[[Array], Array] = np.zeros_like) -> float:
     """Front wheel angle [rad], left positive, of the arc through the aim point."""
     ego = state.ego
     _, lateral = state.route.locate(ego.x_m, ego.y_m, station_m)
+    lateral -= float(aside(np.array(station_m)))
     wished = max(style.lookahead_s * ego.speed_mps, AIM_BACK * abs(lateral))  # far off the line: back at a flat angle
     distance = float(np.clip(wished, *style.lookahead_m))
-    dx, dy = aim(state.route, station_m, distance) - (ego.x_m, ego.y_m)
+    dx, dy = aim(state.route, station_m, distance, aside) - (ego.x_m, ego.y_m)
     alpha = float(wrap_angle(np.arctan2(dy, dx) - ego.yaw_rad))
     reach = max(float(np.hypot(dx, dy)), 1.0)
     bend = 2 * np.sin(alpha) / reach
@@ -170,22 +177,28 @@ class Expert:
             self._stops = [at for at, control in state.route.stops if control == Control.STOP]
             self._entries = junction_lanes(state.route, network)
             self._crossings = crossings_on(state.route, network.crossings)
+            self._sideways = Sideways(state.route, network, self._entries, self._crossings)
         ego, style = state.ego, self.style
         self._station_m, _ = state.route.locate(ego.x_m, ego.y_m, self._station_m)
         self._waited_s = self._waited_s + self._dt_s if ego.speed_mps < STANDSTILL_MPS else 0.0
-        steer = pursue(state, self._station_m, style) / CAR.max_steer_rad
         accel = self._wished_accel(state)
+        steer = pursue(state, self._station_m, style, self._sideways.aside) / CAR.max_steer_rad
         return np.clip([steer, CAR.drive_for(accel, ego.speed_mps)], -1.0, 1.0).astype(np.float32)
 
     def _wished_accel(self, state: WorldState) -> float:
         """Longitudinal acceleration [m/s2]: the least that road, lines and road users allow, jerk-bounded."""
         speed, style = state.ego.speed_mps, self.style
+        sideways = self._sideways
+        sideways.plan(state, self._station_m, look_ahead(state, self._station_m, sideways.aside), self._waited_s)
+        ahead = look_ahead(state, self._station_m, sideways.aside)
         ceiling, slope = self._ceiling_at(speed)
-        ahead = look_ahead(state, self._station_m)
         gap, lead_mps = leader(ahead, 0.0, style.corridor_margin_m)
         wish = min(slope + SPEED_GAIN_PER_S * (ceiling - speed), style.throttle_mps2)
         for to_line in self._lines_to_halt_at(state, gap, lead_mps):
             wish = min(wish, self._accel_to_halt(to_line, speed))
+        if sideways.target is not None and 0.0 < sideways.target.lead_gap_m < math.inf:  # makes room for a gap
+            follows = model_accel(speed, ceiling, sideways.target.lead_gap_m, sideways.target.lead_mps)
+            wish = min(wish, max(follows, -MAKES_ROOM_MPS2))
         if wish > -style.easy_braking_mps2:
             step = style.jerk_mps3 * self._dt_s
             most = state.ego.accel_mps2 + step
@@ -201,13 +214,17 @@ class Expert:
         """(speed ceiling [m/s] here, deceleration [m/s2, <= 0] that follows the ceiling over the next half second)."""
         assert self._route is not None
         ahead = max(0.5 * speed_mps, 1.0)
-        now, soon = np.interp([self._station_m, self._station_m + ahead], self._route.station_m, self._ceiling)
-        return float(now), float(min((soon**2 - now**2) / (2 * ahead), 0.0))
+        now, soon = (min(float(np.interp(at, self._route.station_m, self._ceiling)),
+                         self._sideways.ceiling_mps(at, self.style.braking_mps2))
+                     for at in (self._station_m, self._station_m + ahead))
+        return now, min((soon**2 - now**2) / (2 * ahead), 0.0)
 
     def _lines_to_halt_at(self, state: WorldState, gap_m: float, lead_mps: float) -> Iterator[float]:
         """Distances [m] from the bumper to each line within sight that may not be passed now."""
         speed, bumper = state.ego.speed_mps, self._station_m + EGO_SHAPE.front_m
         yield from self._stop_lines(state, bumper)
+        if self._sideways.halt_m() < math.inf:
+            yield self._sideways.halt_m() - bumper
         sight = min(LINE_SIGHT_M, 25.0 + speed ** 2 / self.style.braking_mps2)
         for at, crossing in self._crossings:
             to_line = at - bumper

@@ -7,6 +7,7 @@ to do about it is the driver's business (expert.py).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,14 +35,17 @@ class Ahead:
     row: Array  # (K,) int row of Actors
     gap_m: Array  # (K,) from the front bumper to the nearest part of the outline; negative beside and behind
     reach_m: Array  # (K,) of the outline along the route
-    lateral_m: Array  # (K,) of its middle, left of the route
+    lateral_m: Array  # (K,) of its middle, left of the driven line
     half_width_m: Array  # (K,) across the route
     along_mps: Array  # (K,) speed along the route
     across_mps: Array  # (K,) to the left
 
 
-def look_ahead(state: WorldState, station_m: float) -> Ahead:
-    """Everybody near the part of the route within SIGHT_M."""
+def look_ahead(state: WorldState, station_m: float, aside: Callable[[Array], Array] = np.zeros_like) -> Ahead:
+    """Everybody near the part of the route within SIGHT_M.
+
+    `aside` tells how far [m] the driven line lies left of the route at stations; lateral places are seen from it.
+    """
     actors, route, ego = state.actors, state.route, state.ego
     near = np.flatnonzero(np.hypot(actors.pose[:, 0] - ego.x_m, actors.pose[:, 1] - ego.y_m) < SIGHT_M)
     first, last = route.index_at(station_m - EGO_SHAPE.length_m), route.index_at(station_m + SIGHT_M) + 1
@@ -54,7 +58,7 @@ def look_ahead(state: WorldState, station_m: float) -> Ahead:
     length, width = actors.size_m[near, 0], actors.size_m[near, 1]
     reach = length * np.abs(np.cos(turn)) + width * np.abs(np.sin(turn))
     along = route.station_m[first + nearest] + cos * dx + sin * dy
-    return Ahead(near, along - reach / 2 - station_m - EGO_SHAPE.front_m, reach, cos * dy - sin * dx,
+    return Ahead(near, along - reach / 2 - station_m - EGO_SHAPE.front_m, reach, cos * dy - sin * dx - aside(along),
                  (length * np.abs(np.sin(turn)) + width * np.abs(np.cos(turn))) / 2,
                  actors.speed_mps[near] * np.cos(turn), actors.speed_mps[near] * np.sin(turn))
 

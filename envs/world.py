@@ -16,6 +16,7 @@ import numpy as np
 from envs.config import DriveConfig, require
 from envs.geometry import Array, box_corners, headings, interpolate, keep_apart, wrap_angle
 from envs.lights import phases
+from envs.obstruction import HAZARD
 from envs.pedestrians import Walkers
 from envs.physics import Physics, Solids
 from envs.road_users import CAR_COLOURS, CAR_SIZES_M, COAT_COLOURS
@@ -162,7 +163,8 @@ def _place_obstacles(scenario: Scenario, route: Route, rng: np.random.Generator)
     is_person = np.array([row.kind == "pedestrian" for row in rows], bool)
     size[is_person], colour[is_person] = PEDESTRIAN_SIZE_M, rng.choice(COAT_COLOURS, is_person.sum())
     return Actors(np.zeros(len(rows), int), np.where(is_person, int(ActorKind.PEDESTRIAN), int(ActorKind.VEHICLE)),
-                  pose, size, np.array([row.speed_mps for row in rows]), colour, np.zeros(len(rows), np.uint8))
+                  pose, size, np.array([row.speed_mps for row in rows]), colour,
+                  np.array([HAZARD if row.hazard_lights else 0 for row in rows], np.uint8))
 
 
 def _draw_cars(count: int, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -49,6 +49,8 @@ class Obstacle(_Data):
     kind: Literal["vehicle", "pedestrian"] = "vehicle"
     heading_deg: Annotated[float, Field(ge=-360, le=360)] = 0.0
     """counter-clockwise from the route's direction there [deg]"""
+    hazard_lights: bool = False
+    """both indicators of a vehicle flash: it has broken down"""
 
 
 class Scenario(_Data):
