@@ -196,7 +196,7 @@ class Expert:
         wish = min(slope + SPEED_GAIN_PER_S * (ceiling - speed), style.throttle_mps2)
         for to_line in self._lines_to_halt_at(state, gap, lead_mps):
             wish = min(wish, self._accel_to_halt(to_line, speed))
-        if sideways.target is not None and 0.0 < sideways.target.lead_gap_m < math.inf:  # makes room for a gap
+        if sideways.target is not None and -EGO_SHAPE.length_m < sideways.target.lead_gap_m < math.inf:
             follows = model_accel(speed, ceiling, sideways.target.lead_gap_m, sideways.target.lead_mps)
             wish = min(wish, max(follows, -MAKES_ROOM_MPS2))
         if wish > -style.easy_braking_mps2:
