@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.geometry import project, wrap_angle
+from envs.obstruction import HAZARD
 from envs.roads.network import Command, Lane, RoadNetwork
 from envs.roads.routes import Route
 from envs.state import EGO_SHAPE, ActorKind, Actors, Lamp, Phase, WorldState
@@ -74,7 +75,8 @@ def _road_users(state: WorldState, lane: Lane) -> Iterator[int]:
     actors = state.actors
     middle = lane.centre_m[len(lane.centre_m) // 2]
     is_near = np.hypot(actors.pose[:, 0] - middle[0], actors.pose[:, 1] - middle[1]) < SIGHT_M
-    yield from np.flatnonzero(is_near & (actors.kind != ActorKind.PEDESTRIAN)).tolist()
+    has_broken_down = actors.lamps & HAZARD == HAZARD
+    yield from np.flatnonzero(is_near & (actors.kind != ActorKind.PEDESTRIAN) & ~has_broken_down).tolist()
 
 
 def _soonest(way_m: float, speed_mps: float) -> float:

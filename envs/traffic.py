@@ -33,12 +33,13 @@ from envs.drivers.following import (
     wished_speed,
 )
 from envs.drivers.hazards import hazards, room_to_zebra
-from envs.drivers.lane_changes import DECIDES_EVERY, change_lanes, overtake, pick_lane
+from envs.drivers.lane_changes import DECIDES_EVERY, STILL_MPS, change_lanes, overtake, pick_lane
 from envs.drivers.lane_map import LaneMap, Row, kernel, lane_map
 from envs.drivers.motion import BEND_TO_TURN, advance, extend, lamps, limited, pose, rest, shift, widest_turn
 from envs.drivers.priority import CLAIM, Claims, ask, find_entry, list_claims, merging, passage_end
-from envs.geometry import Array
+from envs.geometry import Array, project
 from envs.road_users import CYCLIST, KINDS, LORRY
+from envs.roads.network import RoadNetwork
 from envs.roads.routes import Route
 from envs.signs import SIGN_INDEX
 from envs.state import EGO_SHAPE, Actors, Lamp, Town, VehicleState, no_actors
@@ -59,10 +60,12 @@ class Traffic:
 
     `keep_clear` (K, 3) x_m, y_m, radius_m are places where nobody begins; nor does anybody within EGO_CLEAR_M of the
     route's beginning. `vehicles` and `cyclists` are counts; fewer are placed where the town has no room for them.
+    `obstacles` are those of `step` as they are now: which of them stand on a road is known from then on, and drivers
+    pass those.
     """
 
     def __init__(self, town: Town, route: Route, vehicles: int, cyclists: int, keep_clear: Array, rng: Generator,
-                 head_lamps: bool = False) -> None:
+                 head_lamps: bool = False, obstacles: Array | None = None) -> None:
         self.actors = no_actors()
         self._is_empty = vehicles + cyclists == 0
         if self._is_empty:
@@ -73,27 +76,29 @@ class Traffic:
         place = _candidates(self._map, route, TRIES * len(users), rng)
         clear = np.concatenate([np.reshape(keep_clear, (-1, 3)), [[*route.points_m[0], EGO_CLEAR_M]]])
         is_placed = _scatter(self._map, users, place, clear, vehicles + cyclists)
-        self._users = np.concatenate([users[is_placed], _ego_row()])
-        count = int(is_placed.sum())
-        self._bodies = Bodies(np.full(len(self._map.lanes), -1), np.zeros(8 * (count + 1), BODY), np.zeros(1, np.int64))
-        self._claims = Claims(np.full(len(self._map.lanes), -1), np.zeros(PATH * (count + 1), CLAIM),
+        stills, self._is_loose = _stills(town.network, np.zeros((0, 6)) if obstacles is None else obstacles)
+        self._users = np.concatenate([users[is_placed], stills, _ego_row()])
+        count, everybody = int(is_placed.sum()), int(is_placed.sum()) + len(stills)
+        self._bodies = Bodies(np.full(len(self._map.lanes), -1), np.zeros(8 * (everybody + 1), BODY), np.zeros(1, np.int64))
+        self._claims = Claims(np.full(len(self._map.lanes), -1), np.zeros(PATH * (everybody + 1), CLAIM),
                               np.zeros(1, np.int64))
         self._head_lamps = head_lamps
         self._tick = 0
+        self._count = count
         draw_paths(self._map, self._users)
         _set_speeds(self._map, self._users, self._bodies)
-        kind = np.array([int(row.actor) for row in KINDS])[self._users["kind"][:-1]]
+        kind = np.array([int(row.actor) for row in KINDS])[self._users["kind"][:count]]
         self.actors = Actors(np.arange(count), kind, np.zeros((count, 3)), size[is_placed], np.zeros(count),
                              colour[is_placed], np.zeros(count, np.uint8))
         self.actors = self._seen()
 
     def _seen(self) -> Actors:
-        count = len(self._users) - 1
+        count = self._count
         table, lit = np.empty((count, 3)), np.empty(count, np.uint8)
         _show(self._map, self._users, table, lit)
         if self._head_lamps:
             lit[self.actors.kind != CYCLIST] |= np.uint8(Lamp.HEAD)
-        return dataclasses.replace(self.actors, pose=table, speed_mps=self._users["v"][:-1].copy(), lamps=lit)
+        return dataclasses.replace(self.actors, pose=table, speed_mps=self._users["v"][:count].copy(), lamps=lit)
 
     def step(self, ego: VehicleState, signals: Array, walkers_pose: Array, walkers_velocity: Array, dt_s: float,
              obstacles: Array | None = None) -> Actors:
@@ -106,9 +111,9 @@ class Traffic:
             return self.actors
         boxes = np.array([_box_of(ego)])
         if obstacles is not None:
-            boxes = np.concatenate([boxes, obstacles])
-        _step(self._map, self._users, self._bodies, self._claims, self._route, boxes, signals, walkers_pose,
-              walkers_velocity, self._tick, dt_s)
+            boxes = np.concatenate([boxes, obstacles[self._is_loose]])
+        _step(self._map, self._users, self._count, self._bodies, self._claims, self._route, boxes, signals,
+              walkers_pose, walkers_velocity, self._tick, dt_s)
         self._tick += 1
         self.actors = self._seen()
         return self.actors
@@ -128,6 +133,27 @@ def _ego_row() -> Array:
     row["limit_share"], row["top_mps"], row["headway_s"], row["gap_m"] = 1.0, 60.0, 1.2, 2.0
     row["accel"], row["brake"] = 1.5, 2.0
     return row
+
+
+def _stills(network: RoadNetwork, boxes: Array) -> tuple[Array, Array]:
+    """Rows for the boxes (B, 6) that stand on the lanes of roads, along them, and which (B,) are none of these."""
+    rows, is_loose = [], np.ones(len(boxes), bool)
+    for k, (x, y, yaw, length, width, speed) in enumerate(boxes.tolist()):
+        number = network.lane_at(x, y, yaw)
+        lane = None if number is None else network.lanes[number]
+        if speed or lane is None or lane.junction is not None:
+            continue
+        station, lateral = project(lane.centre_m, lane.station_m, x, y, 0, len(lane.centre_m))
+        front = station + length / 2
+        if abs(lateral) > lane.width_m / 2 or not length < front < lane.length_m:
+            continue
+        row = _ego_row()
+        row["is_ego"], row["is_still"], row["path"][:, CUR], row["s"], row["d"], row["d_to"] = (
+            0, 1, number, front, lateral, lateral)
+        row["length_m"], row["width_m"], row["x"], row["y"], row["yaw"] = length, width, x, y, yaw
+        rows.append(row)
+        is_loose[k] = False
+    return np.concatenate([np.zeros(0, USER), *rows]), is_loose
 
 
 def _draw(vehicles: int, cyclists: int, rng: Generator, is_closed_to_lorries: bool,
@@ -214,7 +240,9 @@ def draw_paths(world: LaneMap, users: Array) -> None:
     """From places on lanes: lanes ahead, places aside, poses."""
     for i in range(len(users)):
         user = users[i]
-        if not user.is_ego:
+        if user.is_still:
+            set_offsets(world.lanes, user)
+        elif not user.is_ego:
             extend(world, user)
             user.d = rest(world, user)
             pose(world, user, 0.0)
@@ -226,7 +254,7 @@ def _set_speeds(world: LaneMap, users: Array, bodies: Bodies) -> None:
     list_bodies(world, users, bodies)
     for i in range(len(users)):
         user = users[i]
-        if user.is_ego:
+        if user.is_ego or user.is_still:
             continue
         user.v = 0.9 * wished_speed(world.lanes, world.points, user)
         line = world.lanes[user.path[CUR]].length_m - user.s
@@ -303,15 +331,14 @@ def _place_ego(world: LaneMap, ego: Row, route: Array, box: Array) -> None:
 
 
 @kernel
-def _step(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, route: Array, boxes: Array, signals: Array,
-          people: Array, people_mps: Array, tick: int, dt_s: float) -> None:
-    """Move everybody but the ego, which is the last row and the first box."""
-    lanes, count = world.lanes, len(users) - 1
-    ego = users[count]
+def _step(world: LaneMap, users: Array, count: int, bodies: Bodies, claims: Claims, route: Array, boxes: Array,
+          signals: Array, people: Array, people_mps: Array, tick: int, dt_s: float) -> None:
+    """Move the first `count`; what has broken down follows, then the ego, which is the first box."""
+    lanes, ego = world.lanes, users[len(users) - 1]
     _place_ego(world, ego, route, boxes[0])
     ego.still_s = ego.still_s + dt_s if abs(ego.v) < 0.3 else 0.0
     ego.hold = CUR
-    for i in range(count + 1):
+    for i in range(len(users)):
         find_entry(lanes, users[i])
     if ego.path[CUR] >= 0 and ego.entry < PATH:
         line = ego.off[ego.entry] - ego.s
@@ -334,6 +361,8 @@ def _step(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, route: A
         push_boxes, safe_boxes = hazards(world, user, boxes, people, people_mps, dt_s)
         push, safe = max(push, push_merging, push_boxes), min(safe, safe_merging, safe_boxes)
         wish = wished_speed(lanes, world.points, user)
+        if user.passes >= 0 and users[user.passes].is_still:
+            wish = min(wish, STILL_MPS)
         wanted = towards(user, free_accel(user, wish), need) - user.accel * push
         if user.v > wish:
             wanted = min(wanted, (wish - user.v) / 0.6)

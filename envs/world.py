@@ -79,7 +79,8 @@ class World:
         self._walkers = Walkers(town, route, scenario.pedestrians, actors, rng)
         self._num_obstacles = len(obstacles.id)
         keep_clear = np.column_stack([obstacles.pose[:, :2], obstacles.size_m[:, 0] / 2 + OBSTACLE_CLEAR_M])
-        self._traffic = Traffic(town, route, scenario.vehicles, scenario.cyclists, keep_clear, rng, weather.is_dark)
+        self._traffic = Traffic(town, route, scenario.vehicles, scenario.cyclists, keep_clear, rng, weather.is_dark,
+                                _boxes(actors, self._num_obstacles))
         actors = _number([self._standing, self._traffic.actors, self._walkers.actors])
         self._vehicle.set_road_friction(weather.friction)
         self._physics.reset(self._vehicle.car.body(), motion, _solids(actors, town))
@@ -117,8 +118,7 @@ class World:
         traffic, walkers = self._traffic.actors, self._walkers.actors
         if self._standing is standing and not len(traffic.id) and not len(walkers.id):
             return before.actors
-        mine = slice(self._num_obstacles)
-        obstacles = np.column_stack([standing.pose[mine], standing.size_m[mine, :2], standing.speed_mps[mine]])
+        obstacles = _boxes(standing, self._num_obstacles)
         seen = traffic if not self._num_obstacles else _number([_first(standing, self._num_obstacles), traffic])
         parts = [self._standing, self._traffic.step(before.ego, before.signals, walkers.pose,
                                                     self._walkers.velocity_mps, dt_s, obstacles),
@@ -236,6 +236,11 @@ def _number(parts: list[Actors]) -> Actors:
     """All rows of several tables, with ids from 0."""
     joined = [np.concatenate([getattr(part, field.name) for part in parts]) for field in dataclasses.fields(Actors)]
     return Actors(np.arange(len(joined[0])), *joined[1:])
+
+
+def _boxes(actors: Actors, count: int) -> Array:
+    """The first rows of a table (count, 6): x_m, y_m, yaw_rad, length_m, width_m, speed_mps."""
+    return np.column_stack([actors.pose[:count], actors.size_m[:count, :2], actors.speed_mps[:count]])
 
 
 def _first(actors: Actors, count: int) -> Actors:

@@ -49,11 +49,12 @@ def road(lanes: tuple[Lane, ...], junctions: tuple[Junction, ...] = ()) -> RoadN
 LONG_ROAD = town_of(road((lane(0, [(0, 0), (3000, 0)]),)))
 
 
-def cars(town: Town, *rows: tuple[int, float, float], cyclist: int | None = None) -> Traffic:
+def cars(town: Town, *rows: tuple[int, float, float], cyclist: int | None = None,
+         obstacles: np.ndarray | None = None) -> Traffic:
     """Cars as (lane, station of the bumper, speed), all drivers alike; one of the rows may be a cyclist at 5 m/s."""
     network = town.network
     traffic = Traffic(town, route_over(network, (0,)), len(rows), 0, np.array([[1e6, 1e6, 1.0]]),
-                      np.random.default_rng(1))
+                      np.random.default_rng(1), obstacles=obstacles)
     assert len(traffic.actors.id) == len(rows)
     users = traffic._users
     for row, (where, station, speed) in enumerate(rows):
@@ -357,3 +358,58 @@ def test_no_lorry_drives_in_a_town_that_is_closed_to_them():
     free = next(seed for seed in range(40) if seed not in closed)
     length = town_traffic(free, 60).actors.size_m[:, 0]
     assert ((length > 7.5) & (length < 10.5)).any()
+
+
+def broken_down(town: Town, stands: tuple[float, float], *rows: tuple[int, float, float], cyclist: int | None = None,
+                ) -> tuple[Traffic, np.ndarray]:
+    """As `cars`, and what has broken down at x, y: its box."""
+    box = np.array([[*stands, 0.0, 4.5, 1.8, 0.0]])
+    return cars(town, *rows, cyclist=cyclist, obstacles=box), box
+
+
+def past(traffic: Traffic, box: np.ndarray, seconds: float, oncoming: tuple[int, ...] = ()) -> list[float]:
+    """When [s] each one but the oncoming has passed the box; nobody may touch anybody or it, or brake hard."""
+    users = traffic._users[:len(traffic.actors.id)]
+    done, before = [math.inf] * len(users), users["v"].copy()
+    traffic.actors.size_m[:, 0], traffic.actors.size_m[:, 1] = users["length_m"], users["width_m"]
+    for step in range(round(seconds / DT_S)):
+        seen = traffic.step(AWAY, DARK, NOBODY, STILL, DT_S, box)
+        assert overlapping(seen) == []
+        wreck = box_corners(box[0, :3], *box[0, 3:5])
+        for row, (pose, size) in enumerate(zip(seen.pose, seen.size_m, strict=True)):
+            assert abs(pose[0] - box[0, 0]) > 12.0 or not boxes_overlap(box_corners(pose, *size[:2]), wreck)
+            if row not in oncoming and pose[0] > box[0, 0] + 10.0 and done[row] == math.inf:
+                done[row] = step * DT_S
+        assert (seen.speed_mps - before).min() > -4.5 * DT_S
+        before = seen.speed_mps
+    return [at for row, at in enumerate(done) if row not in oncoming]
+
+
+def test_what_has_broken_down_is_passed_by_the_other_lane_and_by_cyclists_too():
+    traffic, box = broken_down(two_lanes(), (300.0, -1.75), (1, 200.0, 13.0), (1, 170.0, 12.0), (0, 185.0, 13.0),
+                               (1, 140.0, 5.0), cyclist=3)
+    times = past(traffic, box, 60.0)
+    assert max(times[:3]) < 25.0 and times[3] < 50.0
+
+
+def test_it_is_passed_over_the_oncoming_lane_when_that_is_free():
+    traffic, box = broken_down(two_way(), (300.0, -1.9), (0, 200.0, 13.0), (0, 170.0, 12.0), (0, 150.0, 5.0),
+                               (1, 700.0, 12.0), cyclist=2)
+    times = past(traffic, box, 90.0, oncoming=(3,))
+    assert max(times) < 80.0
+    assert traffic.actors.pose[:3, 1] == pytest.approx([-1.75, -1.75, -2.8], abs=0.3)
+
+
+def test_oncoming_traffic_is_let_through_first():
+    oncoming = [(1, 800.0 - 45.0 * k, 12.0) for k in range(6)]
+    traffic, box = broken_down(two_way(), (300.0, -1.75), (0, 200.0, 13.0), (0, 180.0, 13.0), *oncoming)
+    times = past(traffic, box, 90.0, oncoming=tuple(range(2, 8)))
+    assert 30.0 < min(times) and max(times) < 60.0  # the last of them is past after 27 s
+
+
+def test_lorries_and_buses_pass_what_has_broken_down():
+    traffic, box = broken_down(two_way(), (300.0, -1.75), (0, 200.0, 10.0), (0, 150.0, 10.0))
+    users = traffic._users
+    users["length_m"][:2], users["width_m"][:2], users["wheelbase_m"][:2], users["nose_m"][:2] = 12.0, 2.5, 6.5, 2.5
+    draw_paths(traffic._map, users)
+    assert max(past(traffic, box, 90.0)) < 80.0

@@ -25,11 +25,15 @@ LINE_GAP_M = 0.8  # bumper to line when standing
 STANDS_MPS = 0.3  # slower is standing
 JERK_MPS3 = 5.0  # while the braking is comfortable
 EASY_BRAKE_MPS2 = 3.0  # harder braking is an emergency and knows no jerk bound
+CHANGE_S, CHANGE_MPS = 4.0, 3.0  # a lane change takes; slower than this it takes longer
+CLEAR_SHARE = 0.75  # of a change after which what stands in the lane that is left is passed
+STILL_GAP_M = 8.0  # kept behind what stands for good, beyond the gap at a halt: room to swing out
 HALT_NEAR_M, HALT_MPS2 = 4.0, 0.8  # how a halt ends
 FREE = 1e9
 
 USER = np.dtype([
     ("kind", "i8"), ("is_ego", "i8"),  # row of KINDS
+    ("is_still", "i8"),  # it has broken down, and is passed
     ("length_m", "f8"), ("width_m", "f8"), ("wheelbase_m", "f8"), ("nose_m", "f8"),  # nose: bumper to front axle
     ("limit_share", "f8"), ("top_mps", "f8"), ("headway_s", "f8"), ("gap_m", "f8"), ("accel", "f8"), ("brake", "f8"),
     ("least_radius_m", "f8"),
@@ -255,6 +259,12 @@ def leaders(world: LaneMap, users: Array, bodies: Bodies, i: int, dt_s: float) -
                 if not is_ahead or not (is_sibling or overlaps(user, d, body.d, users[body.user])):
                     continue
                 gap = body.rear - here
+                if users[body.user].is_still:
+                    rest_share = CLEAR_SHARE - user.d_share
+                    if rest_share > 0.0 and (user.passes == body.user or group > siblings):
+                        safe = min(safe, max(0.8 * CHANGE_MPS, (gap - 0.5) / (CHANGE_S * rest_share)))
+                        continue
+                    strongest = max(strongest, interaction(user, gap - STILL_GAP_M, body.v))
                 strongest = max(strongest, interaction(user, gap, body.v))
                 safe = min(safe, safe_speed(gap - 0.4, body.v, dt_s))
     return strongest, safe

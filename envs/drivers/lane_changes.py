@@ -1,4 +1,6 @@
-"""Changing lanes and overtaking cyclists: MOBIL where the road has several lanes, the oncoming side where it has one.
+"""Changing lanes and overtaking: MOBIL where the road has several lanes, the oncoming side where it has one.
+
+Overtaken are cyclists, and vehicles that have broken down; those are passed by whoever comes, cyclists too.
 
 Kesting, Treiber, Helbing, "General lane-changing model MOBIL for car-following models", Transportation Research Record
 1999 (2007): a driver changes if what it gains, with a share of what its followers lose, exceeds a threshold, and if the
@@ -11,9 +13,22 @@ from __future__ import annotations
 
 import math
 
-from envs.drivers.following import CUR, FREE, Bodies, add_body, free_accel, interaction, safe_speed, wished_speed
+from envs.drivers.following import (
+    CHANGE_MPS,
+    CHANGE_S,
+    CLEAR_SHARE,
+    CUR,
+    FREE,
+    Bodies,
+    add_body,
+    free_accel,
+    interaction,
+    overlaps,
+    safe_speed,
+    wished_speed,
+)
 from envs.drivers.lane_map import LaneMap, Row, abreast, bend_speed, inlined
-from envs.drivers.motion import CHANGE_S, LONG_M, extend, rest, throw, widest_turn
+from envs.drivers.motion import LONG_M, extend, rest, throw, widest_turn
 from envs.geometry import Array
 from envs.road_users import CYCLIST
 
@@ -33,6 +48,9 @@ PASS_GAIN_MPS = 2.5  # faster than the cyclist, at least, or nobody overtakes
 PASS_OUT_S = 2.0  # longer than it takes to drive past
 PASS_CLEAR_M = 25.0  # to the oncoming traffic, and to the junction, when done
 BACK_IN_M = 4.0  # ahead of the cyclist before going back
+STILL_MPS2, STILL_SIGHT_M = 3.0, 70.0  # incentive to leave the lane of what stands in it, and from where
+STILL_SIDE_M, STILL_BACK_M, STILL_CLEAR_M = 0.7, 1.5, 6.0  # the same as above for what stands
+STILL_MPS = 7.0  # past it over the oncoming side, at most
 
 
 @inlined
@@ -162,14 +180,37 @@ def _move_over(world: LaneMap, users: Array, bodies: Bodies, i: int, target: int
 
 
 @inlined
+def _swing_out_m(user: Row) -> float:
+    """Way [m] that a change to beside what stands ahead takes, at the present speed."""
+    return CHANGE_S * CLEAR_SHARE * max(user.v, CHANGE_MPS) + 0.5
+
+
+@inlined
+def _still_ahead(users: Array, bodies: Bodies, user: Row, lane: int, s: float) -> float:
+    """Gap [m] to what has broken down ahead on a lane, FREE if nothing has within sight."""
+    gap, row = FREE, bodies.first[lane]
+    while row >= 0:
+        body = bodies.body[row]
+        row = body.next
+        if users[body.user].is_still and body.front > s and overlaps(user, 0.0, body.d, users[body.user]):
+            gap = min(gap, body.rear - s)
+    return gap if gap < STILL_SIGHT_M else FREE
+
+
+@inlined
 def change_lanes(world: LaneMap, users: Array, bodies: Bodies, i: int) -> None:
     """Begin to change to a lane beside, if that is safe and worth it."""
     user = users[i]
     number = user.path[CUR]
     lane = world.lanes[number]
     to_end = lane.length_m - user.s
-    if (lane.junction >= 0 or user.d_share < 1.0 or user.passes >= 0 or user.hold > CUR or user.v < SLOWEST_MPS
-            or user.s < user.length_m + 3.0 or to_end < MUST_CLEAR_M or user.kind == CYCLIST):
+    if (lane.junction >= 0 or user.d_share < 1.0 or user.passes >= 0 or user.hold > CUR
+            or user.s < user.length_m + 3.0 or to_end < MUST_CLEAR_M or (lane.left < 0 and lane.right < 0)):
+        return
+    still = _still_ahead(users, bodies, user, number, user.s)
+    if still < FREE and still < _swing_out_m(user):
+        return
+    if still == FREE and user.v < SLOWEST_MPS:
         return
     wished, best, best_side = _wished_side(world, user), 0.0, 0
     for side in (1, -1):
@@ -177,7 +218,12 @@ def change_lanes(world: LaneMap, users: Array, bodies: Bodies, i: int) -> None:
         if target < 0 or not (lane.may_cross if side > 0 else world.lanes[target].may_cross):
             continue
         must = 0.0
-        if wished == side:
+        if _still_ahead(users, bodies, user, target, user.s) < FREE or (
+                user.kind == CYCLIST and side > 0 and still == FREE):
+            continue
+        if still < FREE:
+            must = STILL_MPS2
+        elif wished == side:
             must = MUST_MPS2 * (1.0 + 3.0 * max(0.0, 1.0 - to_end / MUST_FAR_M))
         elif (to_end < END_CLEAR_M + END_CLEAR_S * user.v or (wished == -side and to_end < 2.0 * MUST_FAR_M)
               or (user.length_m > LONG_M and side > 0)):
@@ -217,10 +263,10 @@ def _plan_pass(world: LaneMap, user: Row, slow: Row, wish_mps: float) -> tuple[f
     It is passed at the speed that limits and bends on the way allow, after pulling away gently from one's own.
     """
     lane, ahead = world.lanes[user.path[CUR]], slow.s - user.s + user.length_m + BACK_IN_M
-    fast = min(wish_mps, slow.v + PASS_MOST_MPS)
+    fast = min(wish_mps, STILL_MPS if slow.is_still else slow.v + PASS_MOST_MPS)
     for step in range(1, 9):
         fast = min(fast, bend_speed(world.points, lane, user.s + 10.0 * step))
-    if fast - slow.v < PASS_GAIN_MPS:
+    if fast - slow.v < PASS_GAIN_MPS and not slow.is_still:
         return FREE, FREE
     pull, gain = 0.6 * user.accel, fast - slow.v
     now = min(max(user.v - slow.v, 0.0), gain)
@@ -241,8 +287,9 @@ def overtake(world: LaneMap, users: Array, bodies: Bodies, i: int) -> None:
     lane = world.lanes[number]
     if user.passes >= 0:
         slow = users[user.passes]
-        is_done = slow.path[CUR] != number or user.s - user.length_m > slow.s + BACK_IN_M
-        if not is_done and user.s < slow.s - slow.length_m - 1.0:
+        back_in = STILL_BACK_M if slow.is_still else BACK_IN_M
+        is_done = slow.path[CUR] != number or user.s - user.length_m > slow.s + back_in
+        if not is_done and not slow.is_still and user.s < slow.s - slow.length_m - 1.0:
             way, time = _plan_pass(world, user, slow, wished_speed(world.lanes, world.points, user))
             is_done = way == FREE or not _oncoming_free(world, users, i, way - PASS_CLEAR_M / 2, time - 1.0)
         if is_done:
@@ -250,7 +297,7 @@ def overtake(world: LaneMap, users: Array, bodies: Bodies, i: int) -> None:
             user.d_from, user.d_to, user.d_share = user.d, rest(world, user), 0.0
         return
     if (lane.junction >= 0 or lane.opposite < 0 or lane.left >= 0 or not lane.may_cross or user.d_share < 1.0
-            or user.hold > CUR or user.kind == CYCLIST or user.v < SLOWEST_MPS):
+            or user.hold > CUR):
         return
     nearest, away, row = -1, PASS_SIGHT_M, bodies.first[number]
     while row >= 0:
@@ -258,11 +305,18 @@ def overtake(world: LaneMap, users: Array, bodies: Bodies, i: int) -> None:
         row = body.next
         if body.user != i and body.front > user.s and body.rear - user.s < away:
             nearest, away = body.user, body.rear - user.s
-    if nearest < 0 or users[nearest].kind != CYCLIST or users[nearest].is_ego or users[nearest].path[CUR] != number:
+    if nearest < 0 or users[nearest].is_ego or users[nearest].path[CUR] != number:
         return
     slow = users[nearest]
+    if slow.is_still:
+        out = _swing_out_m(user)
+        if not out < away < out + 6.0 + user.v or not overlaps(user, user.d, slow.d, slow):
+            return
+    elif slow.kind != CYCLIST or user.kind == CYCLIST or user.v < SLOWEST_MPS:
+        return
+    clear, side = (STILL_CLEAR_M, STILL_SIDE_M) if slow.is_still else (PASS_CLEAR_M, SIDE_M)
     way, time = _plan_pass(world, user, slow, wished_speed(world.lanes, world.points, user))
-    if user.s + way + PASS_CLEAR_M > lane.length_m or not _oncoming_free(world, users, i, way, time):
+    if user.s + way + clear > lane.length_m or not _oncoming_free(world, users, i, way, time):
         return
     for row in range(lane.crossing_from, lane.crossing_to):
         if user.s < world.crossings[row].station_m + 5.0 and world.crossings[row].station_m < user.s + way:
@@ -276,4 +330,4 @@ def overtake(world: LaneMap, users: Array, bodies: Bodies, i: int) -> None:
             return
     user.passes = nearest
     user.d_from, user.d_share = user.d, 0.0
-    user.d_to = slow.d + slow.width_m / 2 + SIDE_M + user.width_m / 2
+    user.d_to = slow.d + slow.width_m / 2 + side + user.width_m / 2

@@ -10,7 +10,17 @@ import math
 
 import numpy as np
 
-from envs.drivers.following import CUR, EASY_BRAKE_MPS2, FREE, HARDEST_MPS2, JERK_MPS3, PATH, set_offsets
+from envs.drivers.following import (
+    CHANGE_MPS,
+    CHANGE_S,
+    CUR,
+    EASY_BRAKE_MPS2,
+    FREE,
+    HARDEST_MPS2,
+    JERK_MPS3,
+    PATH,
+    set_offsets,
+)
 from envs.drivers.lane_map import LaneMap, Row, inlined, place
 from envs.road_users import CYCLIST
 from envs.roads.network import Command
@@ -21,8 +31,6 @@ BEND_TO_TURN = 3.5  # a vehicle that takes turns of a radius likes the bends of 
 SHOULDER_USED_M = 0.35  # by long vehicles in bends
 EDGE_M = 0.7  # a cyclist's middle from the lane's right edge
 SIDEWAYS_MPS = 0.4  # without changing lanes
-CHANGE_S = 4.0  # a lane change takes
-CHANGE_MPS = 3.0  # slower than this it takes longer
 INDICATE_S, INDICATE_M = 4.0, 25.0  # before a turn
 BRAKE_LAMP_MPS2 = 0.5
 CREEPS_MPS = 0.03  # slower while braking is standing
