@@ -37,6 +37,7 @@ from envs.drivers.lane_changes import DECIDES_EVERY, STILL_MPS, change_lanes, ov
 from envs.drivers.lane_map import LaneMap, Row, kernel, lane_map
 from envs.drivers.motion import BEND_TO_TURN, advance, extend, lamps, limited, pose, rest, shift, widest_turn
 from envs.drivers.priority import CLAIM, Claims, ask, find_entry, list_claims, merging, passage_end
+from envs.drivers.swings import room_to_swing
 from envs.geometry import Array, project
 from envs.road_users import CYCLIST, KINDS, LORRY
 from envs.roads.network import RoadNetwork
@@ -79,7 +80,8 @@ class Traffic:
         stills, self._is_loose = _stills(town.network, np.zeros((0, 6)) if obstacles is None else obstacles)
         self._users = np.concatenate([users[is_placed], stills, _ego_row()])
         count, everybody = int(is_placed.sum()), int(is_placed.sum()) + len(stills)
-        self._bodies = Bodies(np.full(len(self._map.lanes), -1), np.zeros(8 * (everybody + 1), BODY), np.zeros(1, np.int64))
+        self._bodies = Bodies(np.full(len(self._map.lanes), -1), np.zeros(8 * (everybody + 1), BODY),
+                              np.zeros(1, np.int64))
         self._claims = Claims(np.full(len(self._map.lanes), -1), np.zeros(PATH * (everybody + 1), CLAIM),
                               np.zeros(1, np.int64))
         self._head_lamps = head_lamps
@@ -354,7 +356,8 @@ def _step(world: LaneMap, users: Array, count: int, bodies: Bodies, claims: Clai
         ask(world, users, bodies, claims, i, signals, dt_s)
     for i in range(count):
         user = users[i]
-        room = min(room_to_line(lanes, user), room_to_zebra(world, user, people, people_mps))
+        room = min(room_to_line(lanes, user), room_to_zebra(world, user, people, people_mps),
+                   room_to_swing(world, users, user, bodies))
         need = max(need_for_lanes(lanes, world.points, user), user.v * user.v / (2.0 * max(room, 0.05)))
         push, safe = leaders(world, users, bodies, i, dt_s)
         push_merging, safe_merging = merging(world, users, claims, i, dt_s)

@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from envs.config import DriveConfig, require
+from envs.deliveries import delivery_vans
 from envs.geometry import Array, box_corners, headings, interpolate, keep_apart, wrap_angle
 from envs.lights import phases
 from envs.obstruction import HAZARD
@@ -70,6 +71,9 @@ class World:
         town = build_town(scenario.town_seed)
         route = plan_route(town.network, scenario)
         obstacles = _place_obstacles(scenario, route, rng)
+        if scenario.delivery_vans:
+            obstacles = _number([obstacles, delivery_vans(town.network, route, scenario.delivery_vans,
+                                                          obstacles.pose[:, :2], rng.spawn(1)[0])])
         actors = _number([obstacles, _park_cars(town, route, scenario.parked_cars_per_km, obstacles, rng)])
         lateral, turn = rng.uniform(-START_LATERAL_M, START_LATERAL_M), rng.uniform(-START_YAW_RAD, START_YAW_RAD)
         x, y, yaw = _beside_route(route, 0.0, float(lateral)).tolist()

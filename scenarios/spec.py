@@ -22,6 +22,8 @@ SPLITS: dict[str, range] = {"train": range(0, 10_000), "val": range(10_000, 10_5
 BUSY = "-busy"
 BUSY_STREETS: dict[str, Any] = {"vehicles": 20, "pedestrians": 10, "cyclists": 3, "signals": True, "weather": "random"}
 """What the suite of a split with the ending BUSY has more: traffic, people, lights that are on, any weather."""
+BUSY_VANS = (0, 0, 1, 2)
+"""How many delivery vans stand in every fourth town of such a suite."""
 SUITES: dict[str, range] = {split + ending: towns for ending in ("", BUSY) for split, towns in SPLITS.items()}
 
 
@@ -69,6 +71,8 @@ class Scenario(_Data):
     """people who walk on pavements and crossings"""
     cyclists: Annotated[int, Field(ge=0, le=50)] = 0
     """cyclists at the lanes' edges"""
+    delivery_vans: Annotated[int, Field(ge=0, le=10)] = 0
+    """vans that stand at the lane's edge near the route with their hazard lights on"""
     signals: bool = False
     """traffic lights are on; where they are off, the signs beside them bind"""
     weather: Weather = "clear"
@@ -144,7 +148,7 @@ def digest(scenario: Scenario) -> str:
 def split_scenario(suite_name: str, index: int) -> Scenario:
     """The default drive in the `index`-th town of a row of SUITES."""
     town = SUITES[suite_name][index]
-    more = BUSY_STREETS if suite_name.endswith(BUSY) else {}
+    more = {**BUSY_STREETS, "delivery_vans": BUSY_VANS[town % len(BUSY_VANS)]} if suite_name.endswith(BUSY) else {}
     return Scenario(name=f"{suite_name}_{town}", town_seed=town, **more)
 
 

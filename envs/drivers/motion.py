@@ -170,6 +170,10 @@ def lamps(world: LaneMap, user: Row) -> int:
     lit = _LAMP_BRAKE if user.a < -BRAKE_LAMP_MPS2 or user.v < 0.1 else 0
     if user.d_share < 1.0:
         return lit | (_LAMP_LEFT if user.d_to > user.d_from else _LAMP_RIGHT)
+    here = world.lanes[user.path[CUR]]
+    if user.wish >= 0 and here.length_m - user.s > max(INDICATE_M, INDICATE_S * user.v):  # before a change, too
+        lit |= _LAMP_LEFT if user.wish == here.left else _LAMP_RIGHT if user.wish == here.right else 0
+        return lit
     for k in range(CUR, PATH):
         if user.path[k] < 0 or user.off[k] - user.s > max(INDICATE_M, INDICATE_S * user.v):
             break

@@ -26,8 +26,9 @@ from envs.drivers.following import (
     interaction,
     safe_speed,
 )
-from envs.drivers.lane_map import LONG_RADIUS_M, LaneMap, Row
+from envs.drivers.lane_map import LaneMap, Row
 from envs.drivers.motion import LONG_M
+from envs.drivers.swings import can_swing
 from envs.geometry import Array
 from envs.roads.network import Command, Control
 from envs.state import Phase
@@ -42,8 +43,6 @@ JOINS_MPS = 55 / 3.6  # lanes of junctions that may be driven faster join a road
 HALTED_MPS = 0.05
 HALT_M = 3.0  # a halt this close to a stop line serves it
 LONG_WAIT_S = 8.0  # who cannot pass beside a long vehicle lets it go first when it has stood for so long
-WIDE_M = 2.2
-SWING_M, SWING_WAIT_S = 15.0, 45.0  # before the line that must be empty for a tail to swing there; not for ever
 AGREE_S = 1.5  # standing drivers of equal rank let each other go after this
 PATIENCE_S = 20.0  # then a gap is enough in which nobody must brake hard
 GIVE_UP_S = 10.0  # who stands this long in spite of its right of way is not waited for
@@ -278,23 +277,6 @@ def _is_first(users: Array, bodies: Bodies, i: int, k: int) -> bool:
 
 
 @inlined
-def _can_swing(world: LaneMap, users: Array, user: Row, bodies: Bodies, k: int) -> bool:
-    """Whether a long vehicle's tail may swing out over the lane beside: nobody wide is there, or nobody at all."""
-    before, turn = world.lanes[user.path[k - 1]], world.lanes[user.path[k]]
-    beside = before.right if turn.turn == _LEFT else before.left
-    if user.length_m < LONG_M or turn.radius_m > LONG_RADIUS_M or beside < 0 or user.still_s > SWING_WAIT_S:
-        return True
-    row = bodies.first[beside]
-    while row >= 0:
-        body = bodies.body[row]
-        row = body.next
-        is_narrow = turn.radius_m < user.least_radius_m
-        if (is_narrow or users[body.user].width_m > WIDE_M) and body.front > world.lanes[beside].length_m - SWING_M:
-            return False
-    return True
-
-
-@inlined
 def ask(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, i: int, signals: Array, dt_s: float) -> None:
     """Give a driver its next passage, or take it away while it can still stop."""
     user, lanes = users[i], world.lanes
@@ -328,7 +310,7 @@ def ask(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, i: int, si
         return
     if not _is_first(users, bodies, i, k):
         return
-    if not has_room(lanes, users, bodies, i, k) or not _can_swing(world, users, user, bodies, k):
+    if not has_room(lanes, users, bodies, i, k) or not can_swing(world, users, user, bodies, k):
         user.is_blocked = 1
         return
     if is_bound and before.control == _STOP and not user.has_halted:
