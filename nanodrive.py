@@ -47,9 +47,11 @@ COMMANDS: dict[str, Command] = {
     "replay": Command("show a recording: MP4, contact sheet, window, or proof by driving it again", "scenarios.replay",
                       "ReplayConfig"),
     "generate": Command("make labelled camera frames for perception", "perception.generate", "GenerateConfig"),
-    "perceive": Command("the camera network on pictures and videos; `perceive --train` trains it", "perception.show",
+    "perceive": Command("the camera network on pictures and videos; `--train` and `--eval` it", "perception.show",
                         "PerceiveConfig", variants={"--train": Command(
-                            "train the camera network on generated frames", "perception.train", "TrainConfig")}),
+                            "train the camera network on generated frames", "perception.train", "TrainConfig"),
+                            "--eval": Command("judge the camera network on towns it never saw", "perception.judge",
+                                              "EvalConfig")}),
     "bench": Command("measure how fast each stage is on this machine", "agents.bench", "BenchConfig"),
     "report": Command("one page with plots from results.json, or two runs compared", "agents.report", "ReportConfig"),
 }

@@ -62,14 +62,14 @@ def _path(percept: Percept, labels: dict[str, Array]) -> dict[str, float]:
     """Mean distance to the side of the true path, and mean angle between both, up to NEAR_M ahead."""
     near = np.array(PATH_STATIONS_M) <= NEAR_M
     truth, guess = labels["path_m"][:, near], percept.path_m[:, near]
-    heading, guess_heading = _headings(truth), _headings(guess)
+    heading, guess_heading = headings(truth), headings(guess)
     delta = guess - truth
     lateral = np.cos(heading) * delta[..., 1] - np.sin(heading) * delta[..., 0]
     return {"path_lateral_m": float(np.abs(lateral).mean()),
             "path_heading_deg": float(np.degrees(np.abs(wrap_angle(guess_heading - heading))).mean())}
 
 
-def _headings(points_m: Array) -> Array:
+def headings(points_m: Array) -> Array:
     """Direction (N, K) of each point's segment from the one before; the first from the rear axle."""
     step = np.diff(np.concatenate([np.zeros_like(points_m[:, :1]), points_m], 1), axis=1)
     return np.arctan2(step[..., 1], step[..., 0])

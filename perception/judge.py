@@ -1,0 +1,312 @@
+"""`nanodrive perceive --eval`: every figure of the network on towns it never saw, beside a trivial predictor's.
+
+Most figures are a ratio of sums over pictures (`ratios`), so that the same numbers give the total, each weather's part
+and a bootstrap interval over pictures; AP and calibration errors are judged on all pictures at once (`wholes`). What a
+Percept does not have is not asked for. Frames come from `nanodrive generate`; nothing is trained or chosen here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from envs.config import CameraConfig, require
+from envs.geometry import Array, wrap_angle
+from envs.labels import LEAD_MAX_M, PATH_STATIONS_M, lane_rows
+from envs.lane_lines import anchor_rows
+from envs.roads.network import Control
+from envs.signs import SIGNS
+from envs.state import Phase
+from envs.weather import WEATHERS
+from perception import dataset, generate, metrics
+from perception.calibration import expected_error, interval
+from perception.dataset import Frames
+from perception.detection_metrics import average_precision, coco_json, coco_results
+from perception.generate import GenerateConfig
+from perception.lane_metrics import as_points, culane, tusimple
+from perception.perceiver import NO_SIGN, SEEN_SHARE, Perceiver, Percept
+from perception.tasks import BLIND_STOP_M, names_of_rows
+
+Ratios = dict[str, tuple[Array, Array]]  # by figure: what is summed over pictures (N,), and what that is divided by
+BATCH = 50
+LIGHT_NEAR_M = 40.0  # my light is judged this near
+ROAD_SHARE = 0.5  # a cell of which so much is road counts as road
+LEAD_RANGES_M, SIGN_RANGES_M = ((0, 10), (10, 20), (20, 40), (40, 60)), ((0, 10), (10, 25), (25, 40), (40, 60))
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Settings of `nanodrive perceive --eval`."""
+
+    data: Path | None = None
+    """folder of `nanodrive generate`; default: frames of the split are made in data/perception-SPLIT"""
+    split: str = "test"
+    """towns to judge on: test or val"""
+    frames: int = 1000
+    """frames to make when no folder is named"""
+    weights: Path | None = None
+    """checkpoint without its ending; default: the shipped one"""
+    backend: str = "onnx"
+    """who computes the network: onnx or torch"""
+    odd_cameras: bool = False
+    """judge frames of other cameras than the one that drives, too"""
+    workers: int = 2
+    """processes that make frames"""
+    seed: int = 0
+    """of the bootstrap, and of frames that are made"""
+
+    def __post_init__(self) -> None:
+        require(self.split in ("test", "val"), f"split is {self.split}; give test or val")
+        require(self.backend in ("onnx", "torch"), f"backend is {self.backend}; give onnx or torch")
+        for name, low, high in [("frames", 1, 10_000), ("workers", 1, 256), ("seed", 0, 2**31)]:
+            value = getattr(self, name)
+            require(low <= value <= high, f"{name} is {value}; give {low} to {high}")
+
+
+def run(config: EvalConfig) -> dict[str, Any]:
+    """Judge a checkpoint, print the tables, and return all figures.
+
+    Raises DatasetError for frames and CheckpointError for weights that cannot be used.
+    """
+    folder = config.data or Path("data") / f"perception-{config.split}"
+    if config.data is None:
+        made = {f"{config.split}_frames": config.frames}
+        generate.run(GenerateConfig(**{"out": folder, "train_frames": 0, "val_frames": 0, "workers": config.workers,
+                                       "seed": config.seed} | made))  # type: ignore[arg-type]
+    frames = dataset.read(folder, config.split)
+    if not config.odd_cameras:
+        frames = of_usual_camera(frames)
+    perceiver = Perceiver.load(config.weights, frames.camera, config.backend)
+    percept = look(perceiver, frames)
+    result = judge(percept, frames.labels, frames.camera, np.random.default_rng(config.seed))
+    _print(result, Console())
+    return {"split": config.split, "frames": len(frames), "data": str(folder), **result}
+
+
+def of_usual_camera(frames: Frames) -> Frames:
+    """The frames taken by the camera that drives. Raises DatasetError if there is none."""
+    camera = frames.camera
+    usual = np.all([np.isclose(frames.labels[name], value) for name, value in (
+        ("camera_height_m", camera.height_m), ("camera_pitch_deg", camera.pitch_deg),
+        ("camera_fov_deg", camera.horizontal_fov_deg))], axis=0)
+    if not usual.any():
+        raise generate.DatasetError("no frame was taken by the usual camera; generate more, or give --odd-cameras")
+    return Frames(camera, frames.rgb[usual], {name: values[usual] for name, values in frames.labels.items()})
+
+
+def look(perceiver: Perceiver, frames: Frames) -> Percept:
+    """What the network says of all frames."""
+    parts = [perceiver.perceive(frames.rgb[k:k + BATCH], frames.labels["command"][k:k + BATCH])
+             for k in track(range(0, len(frames), BATCH), "look", disable=len(frames) < 1000)]
+    return Percept(**{field.name: np.concatenate([getattr(part, field.name) for part in parts])
+                      for field in dataclasses.fields(Percept)})
+
+
+def judge(percept: Percept, labels: dict[str, Array], camera: CameraConfig, rng: np.random.Generator) -> dict[str, Any]:
+    """All figures: value, 95 % interval and floor of each; those that are ratios also by weather. nan becomes None."""
+    count = len(labels["path_m"])
+    floor = metrics.constant(labels, count)  # constants fitted to these very frames: the best that constants can do
+    ours, trivial = ratios(percept, labels, camera), ratios(floor, labels, camera)
+    figures: dict[str, dict[str, float | None]] = {}
+    for name, (over, under) in ours.items():
+        low, high = interval(lambda rows, a=over, b=under: _divide(a[rows], b[rows]), count, rng)  # type: ignore[misc]
+        figures[name] = {"value": _divide(over, under), "low": low, "high": high,
+                         "floor": _divide(*trivial[name]) if name in trivial else None}
+    for name, value in wholes(percept, labels, camera).items():
+        figures[name] = {"value": value, "floor": 0.0 if name.startswith(("sign_ap", "light_ap")) else None}
+    weather = {kind: {"frames": int(rows.sum()), **{name: _divide(over[rows], under[rows])
+                                                     for name, (over, under) in ours.items()}}
+               for number, kind in enumerate(WEATHERS) if (rows := labels["weather"] == number).any()}
+    plain: dict[str, Any] = _plain({"figures": figures, "by_weather": weather})
+    return plain
+
+
+def ratios(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> Ratios:
+    """Figures that are sums over pictures divided by sums; a name that ends in a range is of things so far away."""
+    found = _path(percept, labels) | _lines(percept, labels, camera) | _lead(percept, labels) | _stop(percept, labels)
+    found |= _signs(percept, labels)
+    if hasattr(percept, "drivable"):
+        found |= _road(percept.drivable, labels["drivable"])
+    if hasattr(percept, "my_light"):
+        found |= _my_light(percept.my_light, labels)
+    return found
+
+
+def wholes(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> dict[str, float]:
+    """COCO's AP of signs and lights, F1 from TuSimple's means, and calibration errors."""
+    found: dict[str, float] = {}
+    near = names_of_rows(labels["sign_class"]) >= 0  # signs without a name are not asked for
+    truth_box = [box[there] for box, there in zip(labels["sign_box_px"], near, strict=True)]
+    truth_class = [kind[there] for kind, there in zip(labels["sign_class"], near, strict=True)]
+    told = percept.sign_class != NO_SIGN
+    parts = [[values[there] for values, there in zip(getattr(percept, name), told, strict=True)]
+             for name in ("sign_box_px", "sign_class", "sign_confidence")]
+    truth = coco_json(truth_box, truth_class, [sign.name for sign in SIGNS], camera.width_px, camera.height_px)
+    for suffix, by_class in (("", True), ("_any", False)):
+        for name, value in average_precision(truth, coco_results(*parts), by_class).items():
+            found[f"sign_{name}{suffix}"] = value
+    if hasattr(percept, "light_box_px"):
+        found |= _light_ap(percept, labels, camera)
+    return found | _calibration(percept, labels)
+
+
+def _divide(over: Array, under: Array) -> float:
+    return float(over.sum() / under.sum()) if under.sum() > 0 else math.nan
+
+
+def _each(values: Array, where: Array) -> tuple[Array, Array]:
+    """Sum and number by picture of values (N, ...) where it holds."""
+    rows = (len(values), -1)
+    return np.where(where, values, 0.0).reshape(rows).sum(1), where.reshape(rows).sum(1).astype(float)
+
+
+def _f1(hits: Array, told: Array, there: Array) -> tuple[Array, Array]:
+    """F1 as a ratio of sums, from counts by picture (N,)."""
+    return 2.0 * hits, np.asarray(told, float) + there
+
+
+def _path(percept: Percept, labels: dict[str, Array]) -> Ratios:
+    near = np.array(PATH_STATIONS_M) <= metrics.NEAR_M
+    truth, guess = labels["path_m"][:, near], percept.path_m[:, near]
+    heading, told = metrics.headings(truth), metrics.headings(guess)
+    lateral = np.cos(heading) * (guess - truth)[..., 1] - np.sin(heading) * (guess - truth)[..., 0]
+    everywhere = np.ones_like(lateral, bool)
+    return {"path_lateral_m": _each(np.abs(lateral), everywhere),
+            "path_heading_deg": _each(np.degrees(np.abs(wrap_angle(told - heading))), everywhere)}
+
+
+def _lines(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> Ratios:
+    """CULane's F1 and TuSimple's rates of the own lane's lines, and of all four if the network tells them."""
+    found: Ratios = {}
+    kinds = {"own_lane": ("boundaries_px", lane_rows(camera))}
+    if hasattr(percept, "lanes_px"):
+        kinds["lane"] = ("lanes_px", anchor_rows(camera))
+    for prefix, (field, rows) in kinds.items():
+        table = np.array([_picture_lines(told, truth, rows, camera) for told, truth in zip(
+            getattr(percept, field), labels[field], strict=True)])
+        hits, false, missed, accuracy, false_rate, missed_rate = table.T
+        ones = np.ones(len(table))
+        found |= {f"{prefix}_culane_f1": _f1(hits, hits + false, hits + missed),
+                  f"{prefix}_tusimple_accuracy": (accuracy, ones), f"{prefix}_tusimple_fp": (false_rate, ones),
+                  f"{prefix}_tusimple_fn": (missed_rate, ones)}
+    return found
+
+
+def _picture_lines(told: Array, truth: Array, rows: Array, camera: CameraConfig) -> tuple[float, ...]:
+    """CULane's counts and TuSimple's rates of one picture."""
+    counts = culane(as_points(told, rows), as_points(truth, rows), camera.width_px, camera.height_px)
+    lanes, wanted = (lines[np.isfinite(lines).sum(1) >= 2] for lines in (told, truth))
+    score = tusimple(lanes, wanted, rows, camera.width_px)
+    return (*counts, score.accuracy if len(wanted) else 1.0 - score.false_positive, score.false_positive,
+            score.false_negative)
+
+
+def _lead(percept: Percept, labels: dict[str, Array]) -> Ratios:
+    truth = labels["lead_m"].clip(0.5, LEAD_MAX_M)
+    error, there = np.abs(percept.lead_m - truth) / truth, labels["lead_m"] < LEAD_MAX_M
+    found = {"lead_abs_rel": _each(error, there), "lead_abs_rel_0_40m": _each(error, there & (truth < 40))}
+    return found | {f"lead_abs_rel_{low}_{high}m": _each(error, there & (truth >= low) & (truth < high))
+                    for low, high in LEAD_RANGES_M}
+
+
+def _stop(percept: Percept, labels: dict[str, Array]) -> Ratios:
+    distance = labels["stop_m"]
+    asked = distance >= BLIND_STOP_M
+    there = asked & np.isfinite(distance) & (labels["stop_kind"] == Control.STOP)
+    told = asked & (percept.stop_confidence > SEEN_SHARE)
+    return {"stop_f1": _f1(told & there, told, there),
+            "stop_mae_m": _each(np.abs(percept.stop_m - np.where(there, distance, 0.0)), there)}
+
+
+def _signs(percept: Percept, labels: dict[str, Array]) -> Ratios:
+    """Share of the signs that are found (IoU 0.5), and found and rightly named, by distance."""
+    there = names_of_rows(labels["sign_class"]) >= 0
+    told = (percept.sign_class != NO_SIGN)[:, None]
+    hit = told & (metrics.boxes_iou(labels["sign_box_px"][:, :, None], percept.sign_box_px[:, None]) >= 0.5)
+    is_found, is_read = hit.any(2), (hit & (labels["sign_class"][:, :, None] == percept.sign_class[:, None])).any(2)
+    found: Ratios = {}
+    for low, high in SIGN_RANGES_M:
+        inside = there & (labels["sign_distance_m"] >= low) & (labels["sign_distance_m"] < high)
+        found |= {f"sign_found_{low}_{high}m": _each(is_found.astype(float), inside),
+                  f"sign_read_{low}_{high}m": _each(is_read.astype(float), inside)}
+    return found
+
+
+def _road(told: Array, truth: Array) -> Ratios:
+    """IoU of road and of the rest, pooled over cells; shares are 0 to 255 or 0 to 1."""
+    masks = [values > ROAD_SHARE * (255 if values.dtype == np.uint8 else 1) for values in (told, truth)]
+    found: Ratios = {}
+    for name, (a, b) in (("road_iou", masks), ("other_iou", [~mask for mask in masks])):
+        found[name] = ((a & b).sum((1, 2)).astype(float), (a | b).sum((1, 2)).astype(float))
+    return found
+
+
+def _my_light(told: Array, labels: dict[str, Array]) -> Ratios:
+    """Phase of the light that binds, within LIGHT_NEAR_M; and reds that are called green, which nothing excuses."""
+    asked = (labels["my_light_m"] < LIGHT_NEAR_M) & (labels["my_light"] != Phase.OFF)
+    red = asked & (labels["my_light"] == Phase.RED)
+    return {"my_light_accuracy": _each((told == labels["my_light"]).astype(float), asked),
+            "red_called_green": _each((told == Phase.GREEN).astype(float), red)}
+
+
+def _light_ap(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> dict[str, float]:
+    there, told = labels["light_phase"] >= 0, percept.light_phase >= 0  # type: ignore[attr-defined]
+    box, phase = ([values[row] for values, row in zip(labels[name], there, strict=True)]
+                  for name in ("light_box_px", "light_phase"))
+    truth = coco_json(box, phase, [phase.name.lower() for phase in Phase], camera.width_px, camera.height_px)
+    parts = [[values[row] for values, row in zip(getattr(percept, name), told, strict=True)]
+             for name in ("light_box_px", "light_phase", "light_confidence")]
+    return {f"light_{name}": value for name, value in average_precision(truth, coco_results(*parts)).items()}
+
+
+def _calibration(percept: Percept, labels: dict[str, Array]) -> dict[str, float]:
+    """Expected calibration error of confidences whose event is plain: a stop line ahead, a sign rightly named."""
+    asked = labels["stop_m"] >= BLIND_STOP_M
+    is_stop = np.isfinite(labels["stop_m"]) & (labels["stop_kind"] == Control.STOP)
+    told = percept.sign_class != NO_SIGN
+    overlap = metrics.boxes_iou(percept.sign_box_px[:, :, None], labels["sign_box_px"][:, None])
+    is_right = ((overlap >= 0.5) & (percept.sign_class[:, :, None] == labels["sign_class"][:, None])).any(2)
+    found = {"stop_ece": expected_error(percept.stop_confidence[asked], is_stop[asked]),
+             "sign_ece": expected_error(percept.sign_confidence[told], is_right[told])}
+    if hasattr(percept, "my_light_confidence"):
+        near = (labels["my_light_m"] < LIGHT_NEAR_M) & (labels["my_light"] != Phase.OFF)
+        right = percept.my_light == labels["my_light"]  # type: ignore[attr-defined]
+        found["my_light_ece"] = expected_error(percept.my_light_confidence[near], right[near])
+    return found
+
+
+def _plain(values: Any) -> Any:
+    """Numbers to four decimals, nan as None, nested as they were."""
+    if isinstance(values, dict):
+        return {name: _plain(value) for name, value in values.items()}
+    if isinstance(values, float):
+        return round(values, 4) if math.isfinite(values) else None
+    return values
+
+
+def _print(result: dict[str, Any], console: Console) -> None:
+    """The table of figures, and the main ones by weather."""
+    table = Table("figure", "value", "95 % interval", "floor", title="perception on unseen towns")
+    for name, row in result["figures"].items():
+        span = "" if row.get("low") is None else f"{row['low']:.3f} to {row['high']:.3f}"
+        table.add_row(name, _told(row["value"]), span, _told(row["floor"]))
+    console.print(table)
+    names = [name for name in result["figures"] if name in next(iter(result["by_weather"].values()))
+             and (not name.endswith("m") or name in ("path_lateral_m", "sign_read_10_25m", "stop_mae_m"))]
+    table = Table("figure", *result["by_weather"], title="by weather")
+    table.add_row("frames", *(str(part["frames"]) for part in result["by_weather"].values()))
+    for name in names:
+        table.add_row(name, *(_told(part[name]) for part in result["by_weather"].values()))
+    console.print(table)
+
+
+def _told(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
