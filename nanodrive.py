@@ -46,7 +46,11 @@ COMMANDS: dict[str, Command] = {
                         "EvaluateConfig"),
     "replay": Command("show a recording: MP4, contact sheet, window, or proof by driving it again", "scenarios.replay",
                       "ReplayConfig"),
-    "generate": Command("make labelled camera frames for perception", "perception.generate", "GenerateConfig"),
+    "generate": Command("make labelled camera frames for perception", "perception.generate", "GenerateConfig",
+                        variants={"--export": Command("frames in the formats of COCO, TuSimple and KITTI",
+                                                      "perception.exports", "ExportConfig"),
+                                  "--sheet": Command("one picture of labelled frames, to look at",
+                                                     "perception.label_sheet", "SheetConfig")}),
     "perceive": Command("the camera network on pictures and videos; `--train` and `--eval` it", "perception.show",
                         "PerceiveConfig", variants={"--train": Command(
                             "train the camera network on generated frames", "perception.train", "TrainConfig"),

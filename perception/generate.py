@@ -37,7 +37,7 @@ from envs.labels import (
     label,
 )
 from envs.lane_lines import ANCHORS, LINES
-from envs.render.camera import RENDERERS, Renderer, pose_of
+from envs.render.camera import RENDERERS, Frame, Renderer, pose_of
 from envs.render.scene import build_scene
 from envs.roads.procedural import build_town
 from envs.roads.routes import Route
@@ -190,21 +190,27 @@ def plan(config: GenerateConfig) -> list[Shard]:
 
 def make_shard(config: GenerateConfig, shard: Shard) -> dict[str, Array]:
     """The arrays of one shard: FIELDS and rgb, one row a frame. A function of the settings alone."""
-    towns = np.array(SPLITS[shard.split])
-    order = np.random.default_rng([config.seed, int(towns[0])]).permutation(towns)
-    first = shard.index * config.shard_frames // config.frames_per_town
-    eyes = _Eyes(config.renderer)
-    rows: list[dict[str, Any]] = []
-    try:
-        for town_seed in order[first:first + math.ceil(shard.frames / config.frames_per_town)].tolist():
-            wanted = min(config.frames_per_town, shard.frames - len(rows))
-            rows += itertools.islice(frames_of(config, eyes, town_seed), wanted)
-    finally:
-        eyes.close()
+    rows = [{"rgb": shot.frame.rgb} | row_of(shot.truth, shot.view, shot.camera) for shot in shots(config, shard)]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-class _Eyes:
+def shots(config: GenerateConfig, shard: Shard) -> Iterator[Shot]:
+    """What one shard is made of, one after the other."""
+    towns = np.array(SPLITS[shard.split])
+    order = np.random.default_rng([config.seed, int(towns[0])]).permutation(towns)
+    first = shard.index * config.shard_frames // config.frames_per_town
+    eyes = Eyes(config.renderer)
+    made = 0
+    try:
+        for town_seed in order[first:first + math.ceil(shard.frames / config.frames_per_town)].tolist():
+            wanted = min(config.frames_per_town, shard.frames - made)
+            yield from itertools.islice(shots_of(config, eyes, town_seed), wanted)
+            made += wanted
+    finally:
+        eyes.close()
+
+
+class Eyes:
     """Renderers by camera, the last few kept open: setting one up takes longer than a frame."""
 
     def __init__(self, renderer: str) -> None:
@@ -224,8 +230,18 @@ class _Eyes:
             renderer.close()
 
 
-def frames_of(config: GenerateConfig, eyes: _Eyes, town_seed: int) -> Iterator[dict[str, Any]]:
-    """The rendered and labelled frames of a town, frames_per_town of them from its DRIVES."""
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A rendered view with its labels."""
+
+    view: View
+    camera: CameraConfig
+    frame: Frame
+    truth: Labels
+
+
+def shots_of(config: GenerateConfig, eyes: Eyes, town_seed: int) -> Iterator[Shot]:
+    """The rendered and labelled views of a town, frames_per_town of them from its DRIVES."""
     town = build_town(town_seed)
     for number in range(DRIVES):
         drive = Drive(town, (config.seed, town_seed, number), has_other_signs=number % 2 == 1)
@@ -236,8 +252,7 @@ def frames_of(config: GenerateConfig, eyes: _Eyes, town_seed: int) -> Iterator[d
             camera = config.camera if rng.random() < USUAL_SHARE else odd
             pose = pose_of(camera, view.state.ego)
             frame = eyes.of(camera).render(build_scene(view.state), pose)
-            truth = label(view.state, camera, pose, frame, view.station_m)
-            yield {"rgb": frame.rgb} | row_of(truth, view, camera)
+            yield Shot(view, camera, frame, label(view.state, camera, pose, frame, view.station_m))
 
 
 def odd_camera(usual: CameraConfig, rng: np.random.Generator) -> CameraConfig:

@@ -1,4 +1,4 @@
-"""`perceive --eval`: an oracle is perfect in every figure, known faults give known numbers, absent heads are left out."""
+"""`perceive --eval`: an oracle is perfect in every figure, known faults give known numbers, missing heads stay out."""
 
 from dataclasses import dataclass, replace
 
