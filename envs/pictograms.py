@@ -22,50 +22,53 @@ def exclamation(plate: Plate, is_new: bool) -> None:
 
 
 def priority_arrow(plate: Plate, is_new: bool) -> None:
-    """A broad arrow over a thin bar: priority at the next crossing."""
-    plate.fill(BLACK, [(0.5, 0.385), (0.585, 0.515), (0.545, 0.515), (0.562, 0.775), (0.5, 0.738), (0.438, 0.775),
-                       (0.455, 0.515), (0.415, 0.515)])
-    plate.fill(BLACK, box(0.365, 0.600, 0.635, 0.637))
+    """A broad arrow without barbs over a thin bar: priority at the next crossing."""
+    plate.fill(BLACK, [(0.5, 0.370), (0.582, 0.485), (0.568, 0.560), (0.580, 0.785), (0.5, 0.728), (0.420, 0.785),
+                       (0.432, 0.560), (0.418, 0.485)])
+    plate.fill(BLACK, box(0.345, 0.578, 0.655, 0.618))
 
 
 def bend(plate: Plate, is_new: bool, is_left: bool) -> None:
-    """An arrow that turns to one side."""
-    line = path((0.575, 0.795), (0.575, 0.66), arc(0.49, 0.66, 0.085, 0.085, 0, -90, 13), (0.345, 0.575))
-    line = line if is_left else mirrored(line)
-    plate.arrow(BLACK, 0.082, line, (0.105, 0.088, 0.0, 0.095))
+    """A heavy arrow with hardly a barb that turns to one side; its foot is notched."""
+    outline = path((0.345, 0.548), (0.430, 0.497), (0.520, 0.500), arc(0.520, 0.585, 0.083, 0.085, -80, 0, 9),
+                   (0.605, 0.780), (0.553, 0.748), (0.503, 0.780), (0.503, 0.655),
+                   arc(0.463, 0.650, 0.040, 0.050, 0, -80, 7), (0.435, 0.600), (0.420, 0.615))
+    plate.fill(BLACK, outline if is_left else mirrored(outline))
 
 
 def double_bend(plate: Plate, is_new: bool) -> None:
-    """An arrow that turns left, then straight on again."""
-    along = np.linspace(0.0, 1.0, 17)
-    sway = 0.565 - 0.10 * along * along * (3 - 2 * along)
-    line = path((0.565, 0.80), np.stack([sway, 0.695 - 0.135 * along], axis=1), (0.465, 0.405))
-    plate.arrow(BLACK, 0.068, line, (0.115, 0.082, 0.0, 0.105))
+    """A heavy arrow that goes up, hard to the left, and up again; its foot is notched."""
+    plate.fill(BLACK, path((0.455, 0.395), (0.492, 0.450), (0.487, 0.585), (0.575, 0.548),
+                           arc(0.588, 0.595, 0.050, 0.050, -90, 0, 5), (0.640, 0.785), (0.605, 0.757), (0.562, 0.785),
+                           (0.562, 0.650), (0.470, 0.688), arc(0.450, 0.635, 0.045, 0.050, 90, 180, 5),
+                           (0.408, 0.450)))
 
 
 def bumps(plate: Plate, is_new: bool) -> None:
     """Two humps."""
-    humps = path((0.27, 0.795), (0.27, 0.765), (0.325, 0.765), arc(0.41, 0.765, 0.078, 0.085, 190, 350),
-                 arc(0.59, 0.765, 0.078, 0.085, 190, 350), (0.675, 0.765), (0.73, 0.765), (0.73, 0.795))
+    humps = path((0.265, 0.780), (0.270, 0.742), (0.320, 0.737), arc(0.405, 0.735, 0.070, 0.090, 195, 340),
+                 (0.500, 0.715), arc(0.595, 0.735, 0.070, 0.090, 200, 345), (0.680, 0.737), (0.730, 0.742),
+                 (0.735, 0.780))
     plate.fill(BLACK, humps)
 
 
 def skidding_car(plate: Plate, is_new: bool) -> None:
     """A car from behind, aslant, over two winding tracks."""
-    turn = math.radians(-14)
+    turn = math.radians(13)
     rotation = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
 
     def placed(points: Array) -> Array:
-        return points @ rotation + np.array([0.515, 0.53])
+        return 1.12 * points @ rotation + np.array([0.515, 0.535])
 
-    roof = np.array([[-0.058, -0.072], [0.058, -0.072], [0.085, -0.005], [-0.085, -0.005]])
-    plate.fill(BLACK, placed(roof), placed(roof * [0.72, 0.62] + [0.0, -0.012]))
-    plate.fill(BLACK, placed(box(-0.105, -0.010, 0.105, 0.052)))
+    roof = np.array([[-0.062, -0.076], [0.062, -0.076], [0.092, -0.005], [-0.092, -0.005]])
+    plate.fill(BLACK, placed(roof), placed(roof * [0.76, 0.66] + [0.0, -0.012]))
+    plate.fill(BLACK, placed(box(-0.108, -0.012, 0.108, 0.058)))
+    along = np.linspace(0.0, 1.0, 33)
+    sway = 0.085 * np.cos(2 * math.pi * along) * (0.75 + 0.25 * along)
     for side in (-1, 1):
-        plate.fill(BLACK, placed(box(side * 0.075 - 0.02, 0.05, side * 0.075 + 0.02, 0.088)))
-        y = np.linspace(0.0, 1.0, 25)
-        x = side * 0.082 + 0.045 * np.sin(2 * math.pi * y * 1.0) - 0.02 * y
-        plate.pen(BLACK, 0.022, np.stack([0.51 + x, 0.635 + side * -0.015 + y * 0.165], axis=1))
+        plate.fill(BLACK, placed(box(side * 0.075 - 0.022, 0.05, side * 0.075 + 0.022, 0.092)))
+        x = 0.50 + side * 0.072 + sway + 0.02 * side * along
+        plate.pen(BLACK, 0.020, np.stack([x, 0.672 + side * 0.012 + 0.118 * along], axis=1))
 
 
 def narrowing(plate: Plate, is_new: bool) -> None:
@@ -193,7 +196,8 @@ def forking_arrow(plate: Plate, is_new: bool, is_left: bool) -> None:
     """Up, or to one side."""
     head = (0.15, 0.15, 0.080, 0.125)
     up = path((0.385, 0.85), (0.385, 0.125))
-    aside = path((0.385, 0.80), (0.385, 0.72), arc(0.475, 0.72, 0.09, 0.105, 180, 270, 13), (0.865, 0.615))
+    bow = arc(0.475, 0.72, 0.09, 0.105, 180, 270, 13) if is_new else arc(0.585, 0.80, 0.20, 0.185, 180, 270, 13)
+    aside = path((0.385, 0.82), bow, (0.865, 0.615))
     for line in (up, aside):
         plate.arrow(WHITE, 0.09, mirrored(line) if is_left else line, head)
 
@@ -205,14 +209,13 @@ def passing_arrow(plate: Plate, is_new: bool, is_left: bool) -> None:
 
 
 def circling_arrows(plate: Plate, is_new: bool) -> None:
-    """Three arrows run round counter-clockwise."""
-    radius, width, half_head, head_rad = 0.285, 0.090, 0.108, 0.56
-    for start in (-40.0, 80.0, 200.0):
-        plate.ribbon(WHITE, width, arc(0.5, 0.5, radius, radius, start, start - 62))
-        angle = math.radians(start - 60)
-        out = np.array([math.cos(angle), math.sin(angle)])
-        tip = (radius - 0.012) * np.array([math.cos(angle - head_rad), math.sin(angle - head_rad)])
-        plate.fill(WHITE, 0.5 + np.array([tip, (radius + half_head) * out, (radius - half_head) * out]))
+    """Three arrows run round counter-clockwise; plates hang turned by a sixth of a circle as often as not."""
+    for start in (5.0, 125.0, 245.0):
+        start -= 60.0 if is_new else 0.0
+        bow = arc(0.5, 0.5, 0.295, 0.295, start, start - 74)
+        ahead = (bow[-1] - bow[-2]) / np.hypot(*(bow[-1] - bow[-2]))
+        tip = bow[-1] + 0.13 * ahead + 0.03 * (0.5 - bow[-1]) / 0.295  # a straight head that keeps to the circle
+        plate.arrow(WHITE, 0.078, path(bow, tip), (0.125, 0.120, 0.045, 0.090))
 
 
 def car_from_behind(plate: Plate, x: float, base: float, width: float, colour: Colour) -> None:

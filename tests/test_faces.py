@@ -75,7 +75,7 @@ def test_makes_vary_numerals_and_figures_only():
         for k in range(3):
             assert np.abs(cuts[k] - cuts[k - 1]).mean() > 0.5
             assert (cuts[k][:8] == cuts[0][:8]).all(), "the rim"
-    for row in (27, 28, 29):
+    for row in (27, 28, 29, 36, 40):
         assert np.abs(painted(row, Make()) - painted(row, Make(is_new=True))).mean() > 0.3
-    for row in (13, 14, 12, 40):
+    for row in (13, 14, 12):
         assert (painted(row, Make()) == painted(row, Make(2, True))).all()
