@@ -40,6 +40,27 @@ class Command:
         return getattr(module, self.config), getattr(module, self.run)
 
 
+GENERATE: dict[str, Command] = {
+    "--export": Command("frames in the formats of COCO, TuSimple and KITTI", "perception.exports", "ExportConfig"),
+    "--sheet": Command("one picture of labelled frames, to look at", "perception.label_sheet", "SheetConfig"),
+}
+PERCEIVE: dict[str, Command] = {
+    "--train": Command("train the camera network on generated frames", "perception.train", "TrainConfig"),
+    "--train-namer": Command("train the sign namer on crops of painted faces", "perception.train_namer",
+                             "TrainNamerConfig"),
+    "--train-scout": Command("train the finder of signs in photos on made-up scenes", "perception.scout_train",
+                             "ScoutTrainConfig"),
+    "--train-lights": Command("train the reader of traffic lights on drawn heads", "perception.lightnet",
+                              "LightTrainConfig"),
+    "--train-road": Command("train the finder of roads and lines on drawn roads and town frames",
+                            "perception.roadnet", "RoadTrainConfig"),
+    "--eval": Command("judge the camera network on towns it never saw", "perception.judge", "EvalConfig"),
+    "--robustness": Command("how well the network sees when the picture is bad", "perception.robustness",
+                            "RobustnessConfig"),
+    "--export": Command("write the camera network as ONNX files, check and compare them", "perception.portable",
+                        "ExportConfig"),
+    "--inside": Command("which pixels each head listens to, as an HTML page", "perception.inside", "InsideConfig"),
+}
 COMMANDS: dict[str, Command] = {
     "train": Command("train a policy, score it on unseen towns, film its drive", "train_agent", "TrainConfig", "main"),
     "evaluate": Command("score policies on a suite: table, results.json, recordings", "agents.evaluate",
@@ -47,15 +68,9 @@ COMMANDS: dict[str, Command] = {
     "replay": Command("show a recording: MP4, contact sheet, window, or proof by driving it again", "scenarios.replay",
                       "ReplayConfig"),
     "generate": Command("make labelled camera frames for perception", "perception.generate", "GenerateConfig",
-                        variants={"--export": Command("frames in the formats of COCO, TuSimple and KITTI",
-                                                      "perception.exports", "ExportConfig"),
-                                  "--sheet": Command("one picture of labelled frames, to look at",
-                                                     "perception.label_sheet", "SheetConfig")}),
-    "perceive": Command("the camera network on pictures and videos; `--train` and `--eval` it", "perception.show",
-                        "PerceiveConfig", variants={"--train": Command(
-                            "train the camera network on generated frames", "perception.train", "TrainConfig"),
-                            "--eval": Command("judge the camera network on towns it never saw", "perception.judge",
-                                              "EvalConfig")}),
+                        variants=GENERATE),
+    "perceive": Command("the networks on pictures and videos; `--train` and `--eval` the camera network",
+                        "perception.show", "PerceiveConfig", variants=PERCEIVE),
     "bench": Command("measure how fast each stage is on this machine", "agents.bench", "BenchConfig"),
     "report": Command("one page with plots from results.json, or two runs compared", "agents.report", "ReportConfig"),
 }

@@ -31,8 +31,8 @@ class OnnxNet:
         glance, command = torch.zeros(2, 3, GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX), torch.zeros(2, 5)
         with torch.inference_mode():
             self._heads = tuple(model.look(glance, command))
-        self._look = _session(to_onnx(_Look(model), {"glance": glance, "command": command}, self._heads))
-        self._glimpse = _session(to_onnx(model.glimpse, {"crops": torch.zeros(2, 3, CROP_PX, CROP_PX)}, ("logits",)))
+        self._look = session(to_onnx(_Look(model), {"glance": glance, "command": command}, self._heads))
+        self._glimpse = session(to_onnx(model.glimpse, {"crops": torch.zeros(2, 3, CROP_PX, CROP_PX)}, ("logits",)))
 
     def __call__(self, image: Tensor, command: Tensor) -> dict[str, Tensor]:
         """As `DriveNet.forward`."""
@@ -66,7 +66,8 @@ def to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str]
     return bytes(file.getvalue())
 
 
-def _session(graph: bytes) -> Any:
+def session(graph: bytes) -> Any:
+    """ONNX Runtime over a graph of `to_onnx`, on as many threads as torch has now."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other processes want the cores

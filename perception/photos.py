@@ -59,7 +59,9 @@ class PhotoTask:
         return found
 
 
-PHOTO_TASKS: dict[str, PhotoTask] = {}
+PHOTO_TASKS: dict[str, PhotoTask] = {
+    "sign-crops": PhotoTask("name the sign of each picture", "perception.namer", "name_pictures"),
+}
 
 
 def run(task: str, folders: Sequence[Path], out: Path, view: View) -> dict[str, Any]:

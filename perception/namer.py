@@ -1,0 +1,164 @@
+"""The sign namer: a small network that says which of GTSRB's 43 signs a crop shows, or that it shows none of them.
+
+Trained on crops from our own vector faces alone (train_namer.py), used on photographs (`nanodrive perceive --task
+sign-crops`) and on the crops that the camera network finds. It finds no signs itself and remembers nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from envs.geometry import Array
+from envs.signs import SIGNS
+from perception import checkpoint
+from perception.checkpoint import CheckpointError
+from perception.crops import CROP_PX, normalised
+from perception.export import session, to_onnx
+from perception.model import convolution, frozen
+from perception.photos import Pictures, View, write_csv
+from perception.templates import NO_SIGN, NUM_CLASSES
+
+WEIGHTS = Path(__file__).parent / "weights" / "namer"
+DARK_SPREAD = 4.0  # added to a crop's spread of grey values: noise in the dark is not blown up to full contrast
+VIEWS = (1.0, 0.92, 0.85, 0.78)  # shares of a picture that are looked at; whole pictures gain 1 % from them
+BATCH = 64  # pictures that are named at once
+
+
+@dataclass(frozen=True)
+class NamerConfig:
+    """Widths of the network; the defaults are the shipped one."""
+
+    stem: int = 24
+    """channels at half the crop's size"""
+    middle: int = 48
+    """channels at a quarter"""
+    top: int = 112
+    """channels at an eighth and a sixteenth"""
+    dropout: float = 0.25
+    """before the last layer, in training"""
+
+
+class SignNet(nn.Module):
+    """Crops uint8 (N, 40, 40, 3) RGB -> logits float32 (N, 44): rows of SIGNS, the last one "none of them"."""
+
+    def __init__(self, config: NamerConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or NamerConfig()
+        stem, middle, top = self.config.stem, self.config.middle, self.config.top
+        self.layers = nn.Sequential(
+            convolution(3, stem, 5, 2), convolution(stem, middle, 3, 2), convolution(middle, middle, 3),
+            convolution(middle, top, 3, 2), convolution(top, top, 3), convolution(top, top, 3, 2),
+            nn.Flatten(), nn.Dropout(self.config.dropout), nn.Linear(top * math.ceil(CROP_PX / 16) ** 2, NUM_CLASSES))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.layers(standardised(crops))
+
+
+def standardised(crops: Tensor) -> Tensor:
+    """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) of mean 0 and spread about 1 over each crop, its colours kept."""
+    values = crops.permute(0, 3, 1, 2).float()
+    values = values - values.mean(dim=(1, 2, 3), keepdim=True)
+    spread = values.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return values / (spread + DARK_SPREAD)
+
+
+class Namer:
+    """The network frozen for use, by ONNX Runtime ("onnx") or torch. Deterministic for a given batch."""
+
+    classes: tuple[str, ...] = (*(sign.name for sign in SIGNS), "none")
+
+    def __init__(self, model: SignNet, temperature: float = 1.0, backend: str = "onnx") -> None:
+        """`temperature` divides the logits (Guo et al. 2017), so that a confidence is a share of right answers."""
+        frozen(model)  # type: ignore[arg-type]  # any module will do
+        self._temperature = temperature
+        self._logits = {"onnx": _by_onnx, "torch": _by_torch}[backend](model)
+
+    @staticmethod
+    def load(stem: Path | None = None, backend: str = "onnx") -> Namer:
+        """The trained namer at `stem` (default: the shipped one); raises CheckpointError when it cannot be used."""
+        source = stem or WEIGHTS
+        tensors, meta = checkpoint.load(source)
+        try:
+            model, temperature = SignNet(NamerConfig(**meta["model"])), float(meta["temperature"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{source} does not describe a sign namer ({error}); train again") from error
+        checkpoint.restore(model, tensors, source)  # from float16 to the network's float32
+        return Namer(model, temperature, backend)
+
+    def name(self, crops: Array | Sequence[Array]) -> Array:
+        """Probabilities float32 (N, 44) of `classes` for pictures uint8 (H, W, 3) RGB of any sizes.
+
+        A picture shows a sign and up to a third of its width around it; an array (N, 40, 40, 3) is taken as it is.
+        Raises ValueError for pictures of another kind.
+        """
+        for crop in crops:
+            if crop.ndim != 3 or crop.shape[2] != 3 or crop.dtype != np.uint8 or 0 in crop.shape:
+                raise ValueError(f"a crop is {crop.dtype} {crop.shape}; give uint8 (H, W, 3) RGB")
+        if len(crops) == 0:
+            return np.zeros((0, NUM_CLASSES), np.float32)
+        logits = self._logits(np.stack([normalised(crop) for crop in crops])) / np.float32(self._temperature)
+        shares = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(shares / shares.sum(1, keepdims=True), np.float32)
+
+
+def _by_onnx(model: SignNet) -> Any:
+    crops = torch.zeros(2, CROP_PX, CROP_PX, 3, dtype=torch.uint8)
+    run = session(to_onnx(model, {"crops": crops}, ("logits",))).run
+    return lambda pictures: run(None, {"crops": pictures})[0]
+
+
+def _by_torch(model: SignNet) -> Any:
+    def logits(pictures: Array) -> Array:
+        with torch.inference_mode():
+            return np.asarray(model(torch.from_numpy(pictures)).numpy())
+    return logits
+
+
+def describe(model: SignNet) -> dict[str, Any]:
+    """What a checkpoint must say to rebuild the model, and its number of parameters."""
+    return {"kind": "sign namer", "model": asdict(model.config), "classes": list(Namer.classes),
+            "num_parameters": sum(p.numel() for p in model.parameters())}
+
+
+def name_pictures(pictures: Pictures, out: Path, view: View) -> dict[str, Any]:
+    """`--task sign-crops`: rows `file,class_id,confidence` with the likeliest of GTSRB's classes 0 to 42.
+
+    A picture is looked at whole and three times nearer, since nobody says how well it fits its sign. The confidence is
+    the mean probability of that class; "none of them" keeps its share of it but is never answered.
+    """
+    namer, rows = Namer.load(), []
+    for some in _batches(pictures):
+        views = [namer.name([middle_of(picture, share) for _, picture in some]) for share in VIEWS]
+        shares = np.mean(views, axis=0)[:, :NO_SIGN]
+        rows += [(file.name, int(row.argmax()), f"{row.max():.4f}")
+                 for (file, _), row in zip(some, shares, strict=True)]
+    write_csv(out, ("file", "class_id", "confidence"), rows)
+    return {"rows": len(rows)}
+
+
+def middle_of(picture: Array, share: float) -> Array:
+    """The middle of a picture (H, W, 3), a share of its height and width and at least one pixel."""
+    height, width = picture.shape[:2]
+    tall, wide = max(round(height * share), 1), max(round(width * share), 1)
+    top, left = (height - tall) // 2, (width - wide) // 2
+    return np.ascontiguousarray(picture[top:top + tall, left:left + wide])
+
+
+def _batches(pictures: Pictures) -> Iterator[list[tuple[Path, Array]]]:
+    """Pictures in groups of BATCH, the last one smaller."""
+    some: list[tuple[Path, Array]] = []
+    for pair in pictures:
+        some.append(pair)
+        if len(some) == BATCH:
+            yield some
+            some = []
+    if some:
+        yield some

@@ -1,0 +1,317 @@
+"""`nanodrive perceive --train-namer`: the sign namer, from crops painted while it learns. No photograph is read.
+
+AdamW with a one-cycle rate and an exponential mean of the weights. Every epoch is judged on a fixed set of crops of
+other painted plates (another seed), ends in a row of the table and in TensorBoard, and leaves a training state from
+which an interrupted run goes on, bit for bit. How the namer does on photographs is measured elsewhere, never here.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import multiprocessing
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from rich.live import Live
+from rich.table import Table
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.utils.tensorboard import SummaryWriter
+
+from envs.config import require
+from envs.geometry import Array
+from perception import checkpoint, crops, templates
+from perception.namer import NamerConfig, SignNet, describe
+from perception.templates import NO_SIGN, Bank
+
+VAL_SEED, TEST_SEED = 1_000_001, 1_000_002  # of plates and crops that are never trained on
+COLUMNS = ("epoch", "loss", "val loss", "val accuracy", "val recall", "s")
+AVERAGE_DECAY = 0.999  # of the exponential mean of the weights, per step
+WARM_UP = 0.1  # share of the steps in which the rate rises
+
+
+@dataclass(frozen=True)
+class TrainNamerConfig:
+    """Settings of `nanodrive perceive --train-namer`."""
+
+    preset: Literal["full", "smoke"] = "full"
+    """smoke: seconds, to see that everything works"""
+    out: Path = Path("runs/namer")
+    """folder of the checkpoint, the training state and TensorBoard's log"""
+    epochs: int = 40
+    """rounds of `steps` steps; the rate falls over all of them"""
+    steps: int = 500
+    """steps an epoch"""
+    batch: int = 128
+    """crops a step"""
+    rate: float = 3e-3
+    """highest learning rate"""
+    weight_decay: float = 0.02
+    """of AdamW"""
+    patience: int = 10
+    """stop after this many epochs without a better val loss"""
+    minutes: float = 120.0
+    """start no epoch after this long [min]"""
+    val_crops: int = 4000
+    """crops that judge an epoch"""
+    workers: int = 1
+    """processes that paint crops; 0: paint between the steps"""
+    threads: int = 1
+    """processor threads of torch; another number gives other last digits"""
+    seed: int = 0
+    """of weights, plates and crops"""
+    model: NamerConfig = field(default_factory=NamerConfig)
+
+    def __post_init__(self) -> None:
+        for name, low, high in [("epochs", 1, 10_000), ("steps", 1, 100_000), ("batch", 2, 4096), ("rate", 1e-6, 1.0),
+                                ("weight_decay", 0.0, 1.0), ("patience", 1, 10_000), ("minutes", 0.0, 1e5),
+                                ("val_crops", 44, 10**6), ("workers", 0, 256), ("threads", 1, 256),
+                                ("seed", 0, VAL_SEED - 1)]:
+            value = getattr(self, name)
+            require(math.isfinite(value) and low <= value <= high, f"{name} is {value}; give {low} to {high}")
+
+
+SMOKE = {"epochs": 2, "steps": 4, "batch": 32, "val_crops": 88, "workers": 0}
+
+
+def run(config: TrainNamerConfig) -> dict[str, Any]:
+    """Train, or go on with the run in `config.out`; returns the figures of the best epoch and the checkpoint's path.
+
+    Raises CheckpointError for a training state that cannot be used.
+    """
+    if config.preset == "smoke":
+        config = replace(config, **SMOKE)  # type: ignore[arg-type]
+    started = time.monotonic()
+    torch.set_num_threads(config.threads)
+    training = Training(config)
+    judges = _judges(config, VAL_SEED)
+    table = Table(*COLUMNS, title="figures on painted crops of unseen plates")
+    with SummaryWriter(str(config.out / "tensorboard")) as log, Live(table, refresh_per_second=1) as live:
+        for loss in training.epochs(started):
+            begun = time.monotonic()
+            figures = training.judge(*judges)
+            is_best = training.finish_epoch(figures)
+            row = (f"{training.epoch}{'*' if is_best else ''}", f"{loss:.3f}", f"{figures['loss']:.3f}",
+                   f"{figures['accuracy']:.4f}", f"{figures['recall']:.4f}", f"{begun - started:.0f}")
+            table.add_row(*row)
+            if not live.console.is_terminal:  # a log file shows no live table
+                live.console.print(" ".join(f"{n} {v}" for n, v in zip(COLUMNS, row, strict=True)), soft_wrap=True)
+            log.add_scalar("loss/train", loss, training.epoch)
+            for name, value in figures.items():
+                log.add_scalar(f"val/{name}", value, training.epoch)
+    return training.ship(_judges(config, TEST_SEED), judges) | {"duration_s": round(time.monotonic() - started, 1)}
+
+
+def _judges(config: TrainNamerConfig, seed: int) -> tuple[Array, Array]:
+    """Fixed crops and their classes, of plates painted for them alone."""
+    few = {"looks": 1, "others": 20, "backdrops": 20} if config.preset == "smoke" else {}
+    return crops.batch(templates.build_bank(seed, **few), config.val_crops, seed, 0)
+
+
+class Training:
+    """The state of a run: weights, their running mean, the optimizer, what was best. On disk after every epoch."""
+
+    def __init__(self, config: TrainNamerConfig) -> None:
+        self.config = config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.model = SignNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mean = copy.deepcopy(self.model).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
+        self.epoch, self.step = 0, 0
+        self.best: dict[str, Any] = {"epoch": 0, "figures": {"loss": 1e9}}
+        if checkpoint.exists(config.out / "state"):
+            self._resume()
+
+    def epochs(self, started: float) -> Iterator[float]:
+        """The epochs that are left, each told by its mean loss, until all are done, none gets better, or time is up."""
+        with _Painted(self.config, self.step, self.config.epochs * self.config.steps) as batches:
+            while (self.epoch < self.config.epochs and self.epoch - self.best["epoch"] < self.config.patience
+                   and time.monotonic() - started < self.config.minutes * 60):
+                self.epoch += 1
+                self.model.train()
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(self.config.seed * 100_003 + self.epoch)  # dropout
+                    losses = [self._learn(*next(batches)) for _ in range(self.config.steps)]
+                yield float(np.mean(losses))
+
+    def _learn(self, pictures: Array, labels: Array) -> float:
+        """One step on a batch; returns the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.rate * _one_cycle(self.step / (self.config.epochs * self.config.steps))
+        self.optimizer.zero_grad()
+        loss = cross_entropy(self.model(torch.from_numpy(pictures)), torch.from_numpy(labels))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
+        present = self.model.state_dict()
+        for name, value in self.mean.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(present[name], 1 - decay)
+            else:
+                value.copy_(present[name])
+        return float(loss.detach())
+
+    def judge(self, pictures: Array, labels: Array) -> dict[str, float]:
+        """Loss, accuracy and macro recall of the mean weights on fixed crops."""
+        return measure(logits_of(self.mean, pictures), labels)
+
+    def finish_epoch(self, figures: dict[str, float]) -> bool:
+        """Save the state, and the weights if they are the best so far; returns whether they are."""
+        is_best = figures["loss"] < self.best["figures"]["loss"]
+        if is_best:
+            self.best = {"epoch": self.epoch, "figures": _plain(figures)}
+            checkpoint.save(self.config.out / "best", self.mean.state_dict(), describe(self.mean))
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
+        checkpoint.save(self.config.out / "state", tensors, {
+            "kind": "sign namer training", "settings": self._settings(), "epoch": self.epoch, "step": self.step,
+            "best": self.best})
+        return is_best
+
+    def ship(self, test: tuple[Array, Array], val: tuple[Array, Array]) -> dict[str, Any]:
+        """Write the best weights as float16 with the temperature that val crops ask for; figures on the test crops."""
+        tensors, _ = checkpoint.load(self.config.out / "best")
+        model = SignNet(self.config.model)
+        model.load_state_dict({name: value.half().float() if value.is_floating_point() else value
+                               for name, value in tensors.items()})
+        temperature = calibrated(logits_of(model, val[0]), val[1])
+        figures = _plain(measure(logits_of(model, test[0]) / temperature, test[1]))
+        checkpoint.save(self.config.out / "namer", {
+            name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()
+        }, describe(model) | {"temperature": temperature, "epoch": self.best["epoch"], "figures": figures,
+                              "crops": self.best["epoch"] * self.config.steps * self.config.batch,
+                              "settings": self._settings()})
+        return {"checkpoint": str(self.config.out / "namer"), "epochs": self.epoch, "best_epoch": self.best["epoch"],
+                "figures": figures, "temperature": temperature}
+
+    def _settings(self) -> dict[str, Any]:
+        """What makes two runs the same."""
+        return {k: v for k, v in asdict(self.config).items() if k not in ("out", "minutes", "patience", "workers")}
+
+    def _resume(self) -> None:
+        """Go on where the run in `out` stopped; raises CheckpointError if it had other settings."""
+        source = self.config.out / "state"
+        tensors, meta = checkpoint.load(source)
+        if meta.get("settings") != self._settings():
+            raise checkpoint.CheckpointError(f"{source} belongs to a run with other settings; name another --out, "
+                                             "or delete it")
+        for prefix, module in (("model.", self.model), ("mean.", self.mean)):
+            checkpoint.restore(module, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)},
+                               source)
+        state: dict[int, dict[str, Tensor]] = {}  # of the optimizer, by parameter
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, slot = name.split(".")
+                state.setdefault(int(index), {})[slot] = value
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+        self.epoch, self.step, self.best = meta["epoch"], meta["step"], meta["best"]
+
+
+def logits_of(model: SignNet, pictures: Array) -> Array:
+    """Logits float32 (N, 44) of a model in evaluation mode."""
+    model.eval()
+    with torch.inference_mode():
+        return np.concatenate([model(torch.from_numpy(pictures[i:i + 256])).numpy()
+                               for i in range(0, len(pictures), 256)])
+
+
+def measure(logits: Array, labels: Array) -> dict[str, float]:
+    """Cross-entropy, accuracy, mean recall over the classes, and expected calibration error over 15 bins of equal
+    width (Guo et al. 2017), of logits (N, 44) and classes (N,)."""
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    named, confidence = shares.argmax(1), shares.max(1)
+    is_right = named == labels
+    bins = np.minimum((confidence * 15).astype(int), 14)
+    ece = sum(abs(float((is_right[bins == k] - confidence[bins == k]).sum())) for k in range(15)) / len(labels)
+    recalls = [is_right[labels == label].mean() for label in np.unique(labels)]
+    return {"loss": float(-np.log(shares[np.arange(len(labels)), labels] + 1e-12).mean()),
+            "accuracy": float(is_right.mean()), "recall": float(np.mean(recalls)), "ece": ece,
+            "none_recall": float(is_right[labels == NO_SIGN].mean()) if (labels == NO_SIGN).any() else math.nan}
+
+
+def calibrated(logits: Array, labels: Array) -> float:
+    """The temperature of the least cross-entropy, from a grid in steps of 2 %."""
+    grid = np.exp(np.arange(-35, 36) * 0.02)
+    return float(round(min(grid, key=lambda t: measure(logits / t, labels)["loss"]), 4))
+
+
+class _Painted:
+    """Batches `first` to `last`, painted in processes of their own (or in this one) a little ahead of their use."""
+
+    def __init__(self, config: TrainNamerConfig, first: int, last: int) -> None:
+        self.config, self.numbers = config, iter(range(first, last))
+        self.pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Iterator[tuple[Array, Array]]:
+        config = self.config
+        few = {"looks": 2, "others": 20, "backdrops": 20} if config.preset == "smoke" else {}
+        if not config.workers:
+            bank = templates.build_bank(config.seed, **few)
+            return (crops.batch(bank, config.batch, config.seed, number) for number in self.numbers)
+        self.pool = ProcessPoolExecutor(config.workers, mp_context=multiprocessing.get_context("spawn"),
+                                        initializer=_open_bank, initargs=(config.seed, few))
+        return self._ahead(self.pool)
+
+    def _ahead(self, pool: ProcessPoolExecutor) -> Iterator[tuple[Array, Array]]:
+        waiting: deque[Future[tuple[Array, Array]]] = deque()
+        for number in self.numbers:
+            waiting.append(pool.submit(_paint, self.config.batch, self.config.seed, number))
+            if len(waiting) > 3 * self.config.workers + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
+
+_BANK: list[Bank] = []  # of a worker process
+
+
+def _open_bank(seed: int, few: dict[str, int]) -> None:
+    """Begin a worker: one thread for OpenCV, the plates, and an end when the training was killed."""
+    cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    _BANK[:] = [templates.build_bank(seed, **few)]
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(0)
+
+
+def _paint(size: int, seed: int, number: int) -> tuple[Array, Array]:
+    return crops.batch(_BANK[0], size, seed, number)
+
+
+def _plain(figures: dict[str, float]) -> dict[str, float | None]:
+    """Figures as JSON: nan, where there was nothing to judge, becomes null."""
+    return {name: round(value, 4) if math.isfinite(value) else None for name, value in figures.items()}
+
+
+def _one_cycle(progress: float) -> float:
+    """Share of the highest rate at `progress` in [0, 1]: a linear rise, then a cosine to 1 %."""
+    if progress < WARM_UP:
+        return 0.04 + 0.96 * progress / WARM_UP
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
