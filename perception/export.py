@@ -55,14 +55,17 @@ class _Look(nn.Module):
         return tuple(self.model.look(glance, command).values())
 
 
-def to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str]) -> bytes:
-    """An ONNX model of a module in evaluation mode; the first dimension of all that goes in or out is the batch."""
+def to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str],
+            free: dict[int, str] | None = None) -> bytes:
+    """An ONNX model of a module in evaluation mode; `free` names the dimensions of all that goes in or out that may be
+    of any size, by default the first one, the batch.
+    """
     file: Any = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter by tracing is deprecated; the new one takes seconds
         torch.onnx.export(module.eval(), tuple(inputs.values()), file, input_names=list(inputs),
                           output_names=list(outputs), dynamo=False, opset_version=OPSET,
-                          dynamic_axes={name: {0: "batch"} for name in (*inputs, *outputs)})
+                          dynamic_axes={name: free or {0: "batch"} for name in (*inputs, *outputs)})
     return bytes(file.getvalue())
 
 
