@@ -71,6 +71,9 @@ def _cut_face(row: int, look: int) -> tuple[Array, tuple[Array, ...]]:
 
 def scene(rng: Rng, side_px: int = 256, frames: tuple[Scene, ...] = ()) -> Scene:
     """A new scene; `frames` are rendered pictures that may lie behind (see `world_frames`)."""
+    if rng.random() < 0.01:  # lens cap, or the sun
+        flat = np.full((side_px, side_px, 3), int(rng.choice([0, 255, int(rng.integers(256))])), np.uint8)
+        return Scene(flat, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
     light = math.exp(rng.uniform(math.log(0.07), math.log(1.3)))  # of what is not the sky
     if frames and rng.random() < 0.2:
         ground, there = _window(rng, frames[int(rng.integers(len(frames)))], side_px)

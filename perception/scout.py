@@ -115,7 +115,8 @@ class Scout:
             model = ScoutNet(ScoutConfig(**meta["model"]))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{source} does not describe a scout ({error}); train again") from error
-        checkpoint.restore(model, tensors, source)
+        whole = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+        checkpoint.restore(model, whole, source)
         return Scout(model, backend)
 
     def find(self, photo: Array) -> Found:

@@ -157,7 +157,7 @@ class ScoutTraining:
         is_best = figures["ap50"] > self.best["figures"]["ap50"]
         if is_best:
             self.best = {"step": self.step, "figures": {k: round(v, 4) for k, v in figures.items()}}
-            checkpoint.save(self.config.out / "scout", self.mean.state_dict(), describe(self.mean) | {
+            checkpoint.save(self.config.out / "scout", halved(self.mean.state_dict()), describe(self.mean) | {
                 "step": self.step, "figures": self.best["figures"], "settings": self._settings()})
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
@@ -187,6 +187,11 @@ class ScoutTraining:
                 state.setdefault(int(index), {})[slot] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
         self.step, self.best = meta["step"], meta["best"]
+
+
+def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as float16, as they are shipped; counters stay."""
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
 def _one_cycle(progress: float) -> float:

@@ -385,7 +385,7 @@ def _lights(rng: Rng, image: Array, at: tuple[float, float], size: float) -> Non
     cv2.rectangle(image, _int(x, y), _int(x + w, y + 2.8 * w), board, -1)
     if rng.random() < 0.4:
         cv2.rectangle(image, _int(x, y), _int(x + w, y + 2.8 * w), (230, 230, 230), max(1, round(0.06 * w)))
-    lit, dark = int(rng.integers(5)), int(rng.integers(4, 12))
+    lit, dark = int(rng.integers(5)), int(rng.integers(4, 30))
     for k, paint in enumerate(((255, 60, 40), (255, 190, 50), (60, 235, 180))):
         middle = x + w / 2, y + (0.5 + 0.9 * k) * w
         shown = paint if k == lit else (tuple(v // dark for v in paint))
@@ -411,6 +411,38 @@ def _headlamp(rng: Rng, image: Array, at: tuple[float, float], size: float) -> N
             axes = _int(1 + half * share, 1 + half * share * rng.uniform(0.5, 1.0))
             cv2.ellipse(image, _int(x + off[0], y + off[1]), axes, rng.uniform(-30, 30), 0, 360, field, -1, cv2.LINE_AA)
             field = colour(rng, "grey")
+
+
+def _wheel(rng: Rng, image: Array, at: tuple[float, float], size: float) -> None:
+    """A tyre, seen aslant, and its rim with spokes or holes."""
+    x, y = at
+    body, half, squeeze = colour(rng, "any"), size / 2, rng.uniform(0.45, 1.0)
+    if rng.random() < 0.6:
+        cv2.rectangle(image, _int(x - 1.5 * size, y - size), _int(x + 1.5 * size, y + 0.1 * size), body, -1)
+    tone = int(rng.integers(60, 240))
+    rim, gap = (tone,) * 3, (int(rng.uniform(0.1, 0.5) * tone),) * 3
+    for share, paint in ((1.0, (18, 18, 20)), (0.68, rim), (0.6, gap if rng.random() < 0.6 else rim)):
+        cv2.ellipse(image, _int(x, y), _int(1 + half * share * squeeze, 1 + half * share), 0, 0, 360, paint, -1,
+                    cv2.LINE_AA)
+    spokes = int(rng.integers(4, 12))
+    for angle in rng.uniform(0, 7) + np.arange(spokes) * 2 * math.pi / spokes:
+        end = x + 0.6 * half * squeeze * math.cos(angle), y + 0.6 * half * math.sin(angle)
+        cv2.line(image, _int(x, y), _int(*end), rim, max(1, round(0.1 * half)), cv2.LINE_AA)
+    cv2.ellipse(image, _int(x, y), _int(1 + 0.15 * half * squeeze, 1 + 0.15 * half), 0, 0, 360, rim, -1, cv2.LINE_AA)
+
+
+def _arrow_board(rng: Rng, image: Array, at: tuple[float, float], size: float) -> None:
+    """A direction board: white arrows and words on blue, black ones on yellow."""
+    x, y = at
+    w, h = size * rng.uniform(1.2, 3.5), size * rng.uniform(1.2, 2.5)
+    back, paint = ((0, 82, 156), (243, 243, 240)) if rng.random() < 0.6 else ((244, 186, 8), (25, 25, 25))
+    cv2.rectangle(image, _int(x, y), _int(x + w, y + h), back, -1)
+    for _ in range(int(rng.integers(1, 4))):
+        foot = x + rng.uniform(0.1, 0.9) * w, y + rng.uniform(0.6, 0.95) * h
+        tip = foot[0] + rng.choice([0.0, 0.0, -0.4, 0.4]) * size, foot[1] - rng.uniform(0.4, 0.9) * size
+        cv2.arrowedLine(image, _int(*foot), _int(*tip), paint, max(1, round(0.12 * size)), cv2.LINE_AA, 0,
+                        rng.uniform(0.3, 0.6))
+    _text(rng, image, (x + 0.3 * w, y + 0.4 * h), 0.3 * size, paint)
 
 
 def _letters(rng: Rng, image: Array, at: tuple[float, float], size: float) -> None:
@@ -477,5 +509,6 @@ def _back(rng: Rng, image: Array, at: tuple[float, float], size: float) -> None:
 
 
 THINGS: tuple[Thing, ...] = (_pole, _wires, _board, _board, _disc, _disc, _no_stopping, _square_sign, _gable, _vehicle,
-                             _headlamp, _headlamp, _lights, _lights, _letters, _letters, _cluster, _cluster, _beacon,
+                             _headlamp, _headlamp, _wheel, _wheel, _lights, _lights, _lights, _letters, _letters,
+                             _arrow_board, _cluster, _cluster, _beacon,
                              _plate, _back)
