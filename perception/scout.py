@@ -1,6 +1,6 @@
 """The scout: finds traffic signs in street photographs at full resolution, whatever the camera.
 
-One small network looks at a pyramid of the photo (full size, half, quarter): it only knows signs of 11 to 46 px, so
+One small network looks at a pyramid of the photo (full size down to a quarter): it only knows signs of 11 to 46 px, so
 that large signs are found as small ones in a smaller picture, and few parameters suffice. CenterNet's way (Zhou et al.
 2019): a heat map of centres at a quarter of the resolution, with offset and size. Pixels enter as logarithms, since a
 sign against the sky has a tenth of the light of one in the sun, with the same contrast. Which sign it is, is namer.py's
@@ -31,11 +31,12 @@ from perception.model import convolution
 WEIGHTS = Path(__file__).parent / "weights" / "scout"
 STRIDE_PX = 4
 MULTIPLE_PX = 16  # sides of what the network sees
-LEVELS = (1.0, 0.5, 0.25)
+LEVELS = (1.0, 0.71, 0.5, 0.355, 0.25)  # a sign is looked at near the middle of the known sizes in one of them
 LARGEST_PX = 4_000_000  # photos of more pixels are looked at reduced to this many
 LEAST_SCORE = 0.02
 MOST_FOUND = 100  # in a photo, and in each level of its pyramid
 SAME_SIGN_IOU = 0.35
+SAME_SIGN_AWAY = 0.3  # between centres, as a share of the smaller sign
 LOG_OF_PIXEL = ((np.log2(np.arange(256) + 6.0) - 5.2) / 1.6).astype(np.float32)
 
 
@@ -170,13 +171,19 @@ def peaks(heads: Array) -> tuple[Array, Array]:
 
 
 def best_of_each(box: Array, score: Array) -> Found:
-    """Of boxes (K, 4) that overlap, the one with the best score: greedy non-maximum suppression."""
+    """Of boxes (K, 4) on one sign the one with the best score: greedy non-maximum suppression.
+
+    Boxes are on one sign if they overlap, or if one lies in the middle of the other: two scales may disagree on a size,
+    while no two signs share a centre.
+    """
     order = np.argsort(-score, kind="stable")
     box, score = box[order], score[order]
-    overlap = boxes_iou(box[:, None], box[None])
+    centre, side = (box[:, :2] + box[:, 2:]) / 2, (box[:, 2:] - box[:, :2]).max(1)
+    away = np.abs(centre[:, None] - centre[None]).max(2) / np.minimum(side[:, None], side[None]).clip(min=1.0)
+    is_same = (boxes_iou(box[:, None], box[None]) > SAME_SIGN_IOU) | (away < SAME_SIGN_AWAY)
     kept: list[int] = []
     for k in range(len(box)):
-        if len(kept) < MOST_FOUND and not (overlap[k, kept] > SAME_SIGN_IOU).any():
+        if len(kept) < MOST_FOUND and not is_same[k, kept].any():
             kept.append(k)
     return Found(box[kept].astype(np.float32), score[kept].astype(np.float32))
 

@@ -111,8 +111,14 @@ def test_of_boxes_that_overlap_the_best_stays():
     assert len(best_of_each(np.zeros((0, 4)), np.zeros(0)).score) == 0
 
 
+def test_of_boxes_about_one_centre_the_best_stays_and_stacked_signs_both_do():
+    box = np.array([[0, 0, 40, 40], [10, 12, 28, 30], [0, 41, 40, 81]], float)
+    assert len(best_of_each(box, np.array([0.5, 0.9, 0.7])).score) == 2
+    np.testing.assert_array_equal(best_of_each(box, np.array([0.9, 0.5, 0.7])).box_px, box[[0, 2]])
+
+
 def test_large_photos_are_looked_at_reduced():
-    assert scout._scales(800, 1360) == (1.0, 0.5, 0.25)
+    assert scout._scales(800, 1360) == scout.LEVELS
     first = scout._scales(3000, 4000)[0]
     assert first ** 2 * 3000 * 4000 == pytest.approx(scout.LARGEST_PX)
     small, per_px = scout._level(np.zeros((801, 1361, 3), np.uint8), 0.5)
