@@ -6,11 +6,9 @@ or scored here: every figure is read from results.json.
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,29 +16,18 @@ from typing import Any
 import numpy as np
 import tyro
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from agents.evaluate import RESULTS, SCHEMA_VERSION
 from agents.summary import FAULTS, METRICS, interval
 from envs.config import require
 from envs.metrics import bootstrap
+from perception import pages
 from perception.checkpoint import replace_file
 
 LARGEST_BYTES = 64 * 2**20
 CURVE, FILM, SHEET = "curve.json", "drive.mp4", "drive.png"  # looked for beside results.json
 COLOURS = ("#2f6fde", "#e0872a", "#3a9a5b", "#8a8f98", "#b8434e", "#7a5cc0", "#2aa5b0", "#a0a03a")
 PAIRED = ("driving_score", "driving_score_20", "route_completion", "is_success", "comfort")
-
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-table { display: block; overflow-x: auto; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
-th:first-child, td:first-child, td.text { text-align: left; }
-img, video { max-width: 100%; background: #fff; border-radius: 4px; }
-.note { color: #888; font-size: 13px; }
-"""
 
 
 class ReportError(ValueError):
@@ -125,8 +112,8 @@ def _sums(policy: Mapping[str, Any]) -> list[str]:
 def one_run(folder: Path, results: Mapping[str, Any]) -> str:
     """The page about one run."""
     parts = [f"<h1>{html.escape(folder.name)}</h1>", _provenance(results),
-             _table(["driver", *(title for title, _ in METRICS.values()), "infractions/km"],
-                    [_sums(policy) for policy in results["policies"]]),
+             pages.table(["driver", *(title for title, _ in METRICS.values()), "infractions/km"],
+                         [_sums(policy) for policy in results["policies"]]),
              "<p class=note>Mean over episodes with 95 % bootstrap intervals. Driving score: CARLA leaderboard 2.1, "
              "beside it the 2.0 form.</p>", plot_scores(results), plot_infractions(results)]
     if (folder / CURVE).is_file():
@@ -135,7 +122,7 @@ def one_run(folder: Path, results: Mapping[str, Any]) -> str:
     for policy in results["policies"]:
         if not policy["is_baseline"]:
             parts += [f"<h2>Every episode of {html.escape(policy['name'])}</h2>", _episodes(policy)]
-    return _page(f"nanodrive: {folder.name}", parts)
+    return pages.page(f"nanodrive: {folder.name}", parts)
 
 
 def _provenance(results: Mapping[str, Any]) -> str:
@@ -153,8 +140,7 @@ def _pictures(folder: Path) -> list[str]:
     if (folder / FILM).is_file():
         parts.append(f'<h2>One drive</h2><video src="{FILM}" controls muted></video>')
     if (folder / SHEET).is_file():
-        data = base64.b64encode((folder / SHEET).read_bytes()).decode()
-        parts.append(f'<img alt="moments of the drive" src="data:image/png;base64,{data}">')
+        parts.append(pages.image((folder / SHEET).read_bytes(), "moments of the drive"))
     return parts
 
 
@@ -164,7 +150,7 @@ def _episodes(policy: Mapping[str, Any]) -> str:
              ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in row["infractions"].items() if count)]
             for row in policy["episodes"]]
     titles = ["scenario", *(title for title, _ in METRICS.values()), "m", "s", "end", "infractions"]
-    return _table(titles, rows)
+    return pages.table(titles, rows)
 
 
 def plot_scores(results: Mapping[str, Any]) -> str:
@@ -183,7 +169,7 @@ def plot_scores(results: Mapping[str, Any]) -> str:
             axis.set_ylim(0, 105)
             axis.set_title(title)
 
-    return figure(draw, columns=len(shown))
+    return pages.figure(draw, columns=len(shown))
 
 
 def plot_infractions(results: Mapping[str, Any]) -> str:
@@ -206,7 +192,7 @@ def plot_infractions(results: Mapping[str, Any]) -> str:
         axes[0].set_title("infractions per km by kind")
         axes[0].legend()
 
-    return figure(draw, columns=1)
+    return pages.figure(draw, columns=1)
 
 
 def plot_curve(curve: Any, results: Mapping[str, Any]) -> str:
@@ -231,7 +217,7 @@ def plot_curve(curve: Any, results: Mapping[str, Any]) -> str:
             axis.set_title(title)
             axis.legend(fontsize=8)
 
-    return figure(draw, columns=3)
+    return pages.figure(draw, columns=3)
 
 
 def _rows(curve: Any, name: str) -> list[dict[str, float]]:
@@ -289,33 +275,9 @@ def two_runs(folders: Sequence[Path], rows: Mapping[str, Any]) -> str:
 
     titles = [f"{len(episodes)} shared episodes", str(folders[0]), str(folders[1]), "change [95 % interval]"]
     columns = [f"{METRICS[name][0]} {which}" for name in PAIRED[:3] for which in ("before", "after")]
-    table = _table(["scenario", *columns], [
+    table = pages.table(["scenario", *columns], [
         [episode["scenario"], *(f"{value:.1f}" for name in PAIRED[:3] for value in episode[name])]
         for episode in episodes])
-    return _page("nanodrive: two runs", [
+    return pages.page("nanodrive: two runs", [
         f"<h1>{html.escape(str(folders[1]))} against {html.escape(str(folders[0]))}</h1>",
-        _table(titles, _change_rows(rows)), figure(draw, columns=2), "<h2>Every episode</h2>", table])
-
-
-def figure(draw: Callable[[Sequence[Axes]], None], columns: int) -> str:
-    """An <img> with a plot embedded; `draw` gets its axes from left to right."""
-    plot = Figure(figsize=(11, 3.6), dpi=110, layout="constrained")
-    axes = plot.subplots(1, columns, squeeze=False)[0]
-    draw(axes)
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="y", alpha=0.3)
-    data = io.BytesIO()
-    plot.savefig(data, format="png")
-    return f'<img alt="plot" src="data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}">'
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _page(title: str, parts: Sequence[str]) -> str:
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-            f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>")
+        pages.table(titles, _change_rows(rows)), pages.figure(draw, columns=2), "<h2>Every episode</h2>", table])
