@@ -74,12 +74,7 @@ class Perceiver:
         Raises CheckpointError when the files are missing or odd, or were trained for another kind of view.
         """
         source = stem or WEIGHTS
-        tensors, meta = checkpoint.load(source)
-        try:
-            model, trained = DriveNet(ModelConfig(**meta["model"])), CameraConfig(**meta["camera"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{source} does not describe a perception network ({error}); train again") from error
-        checkpoint.restore(model, tensors, source)
+        model, trained = load_network(source)
         if camera is not None:
             _require_same_view(camera, trained, source)
         return Perceiver(model, camera or trained, backend)
@@ -115,6 +110,17 @@ class Perceiver:
             sign_bearing_rad=np.arctan((width / 2 - box_px[:, :, [0, 2]].mean(2)) / focal_px),
             embedding=out["embedding"],
         )
+
+
+def load_network(source: Path) -> tuple[DriveNet, CameraConfig]:
+    """A trained network and the camera it was trained for. Raises CheckpointError as Perceiver.load does."""
+    tensors, meta = checkpoint.load(source)
+    try:
+        model, trained = DriveNet(ModelConfig(**meta["model"])), CameraConfig(**meta["camera"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{source} does not describe a perception network ({error}); train again") from error
+    checkpoint.restore(model, tensors, source)
+    return model, trained
 
 
 def _stop_share(out: dict[str, Array], stop_m: Array, log_names: Array) -> Array:
