@@ -31,8 +31,9 @@ class OnnxNet:
         glance, command = torch.zeros(2, 3, GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX), torch.zeros(2, 5)
         with torch.inference_mode():
             self._heads = tuple(model.look(glance, command))
-        self._look = session(to_onnx(_Look(model), {"glance": glance, "command": command}, self._heads))
-        self._glimpse = session(to_onnx(model.glimpse, {"crops": torch.zeros(2, 3, CROP_PX, CROP_PX)}, ("logits",)))
+        self.look_graph = to_onnx(_Look(model), {"glance": glance, "command": command}, self._heads)
+        self.glimpse_graph = to_onnx(model.glimpse, {"crops": torch.zeros(2, 3, CROP_PX, CROP_PX)}, ("logits",))
+        self._look, self._glimpse = session(self.look_graph), session(self.glimpse_graph)
 
     def __call__(self, image: Tensor, command: Tensor) -> dict[str, Tensor]:
         """As `DriveNet.forward`."""

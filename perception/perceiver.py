@@ -55,9 +55,16 @@ class Percept:
     embedding: Array  # (N, 32) float32 in [-1, 1]
 
 
+def _eight_bits(model: DriveNet) -> Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
+    """QuantisedNet, imported only where it is asked for: it draws frames to calibrate on."""
+    from perception.quantise import QuantisedNet
+
+    return QuantisedNet(model)
+
+
 # Who computes the network: a row takes the model, and gives a function of (image, command) as `DriveNet.forward` is.
 BACKENDS: dict[str, Callable[[DriveNet], Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]]] = {
-    "onnx": OnnxNet, "torch": frozen}
+    "onnx": OnnxNet, "torch": frozen, "onnx-int8": _eight_bits}
 
 
 class Perceiver:

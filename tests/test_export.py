@@ -7,7 +7,7 @@ import torch
 
 from perception.export import OnnxNet, to_onnx
 from perception.model import DriveNet, frozen
-from perception.perceiver import BACKENDS, Perceiver
+from perception.perceiver import Perceiver
 
 PARITY = 1e-4  # of outputs of order one; metres and pixels are compared relative to their size
 
@@ -17,7 +17,7 @@ def test_onnx_agrees_with_torch_on_the_shipped_weights(count):
     rng = np.random.default_rng(count)
     smooth = rng.integers(0, 256, (count, 20, 40, 3), np.uint8).repeat(8, 1).repeat(8, 2)
     command = np.column_stack([np.eye(4)[rng.integers(0, 4, count)], rng.uniform(0, 60, count)]).astype(np.float32)
-    seen = [vars(Perceiver.load(backend=name).perceive(smooth, command)) for name in BACKENDS]
+    seen = [vars(Perceiver.load(backend=name).perceive(smooth, command)) for name in ("onnx", "torch")]
     for name, value in seen[0].items():
         np.testing.assert_allclose(value, seen[1][name], rtol=PARITY, atol=PARITY, err_msg=name)
 

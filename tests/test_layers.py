@@ -20,8 +20,8 @@ DOORS = {  # package: the files (or folders) that may import it
     "stable_baselines3": ("agents/ppo.py", "agents/rollouts.py"),
     "ray": ("agents/rollouts.py",),
     "safetensors": ("perception/checkpoint.py",),
-    "onnx": ("perception/export.py", "perception/perceiver.py"),
-    "onnxruntime": ("perception/export.py", "perception/perceiver.py"),
+    "onnx": ("perception/export.py", "perception/perceiver.py", "perception/portable.py"),
+    "onnxruntime": ("perception/export.py", "perception/perceiver.py", "perception/quantise.py"),
     "pickle": (), "cloudpickle": (), "yaml": (),
 }
 INNERMOST_TORCH = ("perception/generate.py", "perception/drives.py")  # frames are made without the network
