@@ -252,12 +252,17 @@ def frozen(model: DriveNet) -> DriveNet:
 
     Changes and returns the model given.
     """
+    folded(model)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def folded(model: nn.Module) -> None:
+    """Set a network for inference in place: no gradients, batch normalisation folded into the convolutions before."""
     model.eval().requires_grad_(False)
     for module in list(model.modules()):
         if isinstance(module, nn.Sequential) and len(module) == 3 and isinstance(module[1], nn.BatchNorm2d):
             module[0] = fuse_conv_bn_eval(module[0], module[1])  # type: ignore[type-var]
             module[1] = nn.Identity()
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def describe(model: DriveNet) -> dict[str, object]:

@@ -61,6 +61,9 @@ class PhotoTask:
 
 PHOTO_TASKS: dict[str, PhotoTask] = {
     "sign-crops": PhotoTask("name the sign of each picture", "perception.namer", "name_pictures"),
+    "light-crops": PhotoTask("what each cut-out of a traffic light shows", "perception.lightnet", "read_photos"),
+    "lanes": PhotoTask("lines between lanes, as TuSimple's JSON lines", "perception.roadfit", "write_lanes"),
+    "road": PhotoTask("masks of the road, 1 where one could drive", "perception.roadfit", "write_masks"),
 }
 
 

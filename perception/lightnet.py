@@ -1,0 +1,159 @@
+"""What a cut-out of a traffic light shows: a small network that has only seen the heads drawn by lampcrops.py.
+
+`nanodrive perceive --train-lights` trains it, `nanodrive perceive --task light-crops` asks it about photographs. Where
+in a frame a light stands, and whose it is, is the camera network's business (model.py).
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from envs.config import require
+from envs.geometry import Array
+from perception import checkpoint
+from perception.lampcrops import STATES, draw_crop
+from perception.model import convolution
+from perception.photos import Pictures, View, write_csv
+
+WEIGHTS = Path(__file__).parent / "weights" / "lights"
+SIDE_PX = 32
+VAL_CROPS = 4000
+AVERAGE_DECAY = 0.998
+
+
+class LightNet(nn.Sequential):
+    """Normalised cut-outs float32 (N, 3, 32, 32) -> logits (N, 4) of STATES."""
+
+    def __init__(self) -> None:
+        super().__init__(convolution(3, 16, 3), convolution(16, 32, 3, 2), convolution(32, 48, 3, 2),
+                         convolution(48, 64, 3, 2), nn.Flatten(), nn.Dropout(0.3),
+                         nn.Linear(64 * (SIDE_PX // 8) ** 2, len(STATES)))
+
+
+@dataclass(frozen=True)
+class LightTrainConfig:
+    """Settings of `nanodrive perceive --train-lights`."""
+
+    out: Path = Path("runs/lights")
+    """folder of the checkpoint"""
+    steps: int = 3000
+    """batches"""
+    batch: int = 96
+    """freshly drawn cut-outs a step"""
+    rate: float = 3e-3
+    """highest learning rate"""
+    threads: int = 1
+    """processor threads of torch"""
+    seed: int = 0
+    """of weights and cut-outs"""
+
+    def __post_init__(self) -> None:
+        for name, low, high in [("steps", 1, 10**6), ("batch", 2, 4096), ("rate", 1e-6, 1.0), ("threads", 1, 256),
+                                ("seed", 0, 2**31)]:
+            value = getattr(self, name)
+            require(low <= value <= high, f"{name} is {value}; give {low} to {high}")
+
+
+def squeezed(crop: Array) -> Array:
+    """A cut-out of any size as the network sees it: uint8 (32, 32, 3), its sides stretched to be equal."""
+    is_large = min(crop.shape[:2]) >= SIDE_PX
+    return np.asarray(cv2.resize(crop, (SIDE_PX, SIDE_PX),
+                                 interpolation=cv2.INTER_AREA if is_large else cv2.INTER_LINEAR))
+
+
+def normalised(crops: Array) -> Tensor:
+    """uint8 (N, 32, 32, 3) -> float32 (N, 3, 32, 32)."""
+    return torch.from_numpy(crops).permute(0, 3, 1, 2).float().sub_(118.0).mul_(1 / 60.0)
+
+
+def drawn(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Fresh cut-outs uint8 (count, 32, 32, 3) and their states int64 (count,)."""
+    crops, states = zip(*(draw_crop(rng) for _ in range(count)), strict=True)
+    return np.stack([squeezed(crop) for crop in crops]), np.array(states)
+
+
+def run(config: LightTrainConfig) -> dict[str, Any]:
+    """Train from scratch and save the mean weights; returns the figures on drawn cut-outs that were not trained on."""
+    started = time.monotonic()
+    torch.set_num_threads(config.threads)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = LightNet()
+        mean = copy.deepcopy(model).requires_grad_(False).eval()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=config.rate, weight_decay=0.05)
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, config.steps, pct_start=0.1)
+        rng = np.random.default_rng([config.seed, 0])
+        for step in track(range(config.steps), "lights"):
+            crops, states = drawn(config.batch, rng)
+            loss = cross_entropy(model(normalised(crops)), torch.from_numpy(states), label_smoothing=0.02)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0, error_if_nonfinite=True)
+            optimizer.step()
+            cycle.step()
+            decay = min(AVERAGE_DECAY, (1 + step) / (10 + step))
+            for slow, fast in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
+                slow.lerp_(fast, 1 - decay) if slow.is_floating_point() else slow.copy_(fast)
+    figures = measure(LightReader(mean), *drawn(VAL_CROPS, np.random.default_rng([config.seed, 1])))
+    settings = {k: v for k, v in asdict(config).items() if k != "out"}
+    checkpoint.save(config.out / "lights", mean.state_dict(), {"kind": "lights", "states": list(STATES),
+                                                              "settings": settings, "figures": figures})
+    return {"checkpoint": str(config.out / "lights"), "figures": figures,
+            "num_parameters": sum(p.numel() for p in mean.parameters()),
+            "duration_s": round(time.monotonic() - started, 1)}
+
+
+class LightReader:
+    """The trained network on cut-outs of any size."""
+
+    def __init__(self, model: LightNet) -> None:
+        self._model = model.eval().requires_grad_(False)
+
+    @staticmethod
+    def load(stem: Path | None = None) -> LightReader:
+        """The network at `stem` (default: the shipped one); raises CheckpointError."""
+        source = stem or WEIGHTS
+        tensors, _ = checkpoint.load(source)
+        model = LightNet()
+        checkpoint.restore(model, tensors, source)
+        return LightReader(model)
+
+    def read(self, crops: Array) -> Array:
+        """Probabilities float32 (N, 4) of STATES for uint8 (N, 32, 32, 3) from `squeezed`."""
+        with torch.inference_mode():
+            parts = [torch.softmax(self._model(normalised(crops[i:i + 256])), 1) for i in range(0, len(crops), 256)]
+        return np.concatenate([part.numpy() for part in parts]) if parts else np.zeros((0, len(STATES)), np.float32)
+
+
+def measure(reader: LightReader, crops: Array, states: Array) -> dict[str, float]:
+    """Accuracy, recall of each state, and the share of red that was called green."""
+    guess = reader.read(crops).argmax(1)
+    figures = {"accuracy": float((guess == states).mean())}
+    figures |= {f"{name}_recall": float((guess == k)[states == k].mean()) for k, name in enumerate(STATES)}
+    figures["red_called_green"] = float((guess == STATES.index("green"))[states == STATES.index("red")].mean())
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def read_photos(pictures: Pictures, out: Path, view: View) -> dict[str, Any]:
+    """`--task light-crops`: rows file, state, confidence; one photographed head per file. `view` is not needed."""
+    del view
+    files, crops = [], []
+    for file, image in pictures:
+        files.append(file.name)
+        crops.append(squeezed(image))
+    shares = LightReader.load().read(np.stack(crops))
+    best = shares.argmax(1)
+    write_csv(out, ("file", "state", "confidence"),
+              ((name, STATES[k], f"{row[k]:.4f}") for name, k, row in zip(files, best, shares, strict=True)))
+    return {name: int((best == k).sum()) for k, name in enumerate(STATES)}
