@@ -64,6 +64,7 @@ PHOTO_TASKS: dict[str, PhotoTask] = {
     "light-crops": PhotoTask("what each cut-out of a traffic light shows", "perception.lightnet", "read_photos"),
     "lanes": PhotoTask("lines between lanes, as TuSimple's JSON lines", "perception.roadfit", "write_lanes"),
     "road": PhotoTask("masks of the road, 1 where one could drive", "perception.roadfit", "write_masks"),
+    "signs": PhotoTask("find and name the signs of street photos", "perception.street_photos", "find_signs"),
 }
 
 

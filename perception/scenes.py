@@ -8,7 +8,7 @@ scene is a function of its generator alone. No photograph enters, and nothing is
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -22,9 +22,8 @@ from envs.render.scene import build_scene
 from envs.roads.procedural import build_town
 from envs.signs import SIGNS, face, leaning
 from envs.wear import Wear
-from envs.weather import weather_of
 from perception import textures
-from perception.generate import random_state
+from perception.drives import Drive
 from perception.textures import Rng
 
 FACE_PX = 96
@@ -326,15 +325,11 @@ def world_frames(towns: range, seed: int) -> tuple[Scene, ...]:
     frames = []
     try:
         for town_seed in towns:
-            town = build_town(town_seed)
-            for k in range(FRAMES_PER_TOWN):
-                rng = np.random.default_rng([seed, town_seed, k])
-                state = random_state(town, rng)
-                if rng.random() < 0.7:
-                    state = replace(state, weather=weather_of("random", [town_seed, k]))
-                pose = pose_of(WORLD_CAMERA, state.ego)
-                frame = renderer.render(build_scene(state), pose)
-                truth = label(state, WORLD_CAMERA, pose, frame)
+            drive = Drive(build_town(town_seed), (seed, town_seed), has_other_signs=town_seed % 2 == 1)
+            for view in drive.views(FRAMES_PER_TOWN):
+                pose = pose_of(WORLD_CAMERA, view.state.ego)
+                frame = renderer.render(build_scene(view.state), pose)
+                truth = label(view.state, WORLD_CAMERA, pose, frame, view.station_m)
                 frames.append(Scene(frame.rgb.copy(), truth.sign_box_px, truth.sign_class,
                                     np.ones(len(truth.sign_class), bool)))
     finally:

@@ -146,7 +146,7 @@ def test_overview_is_quick_and_names_every_command():
     assert all(f"  {name} " in done.stdout for name in nanodrive.COMMANDS)
 
 
-@pytest.mark.parametrize("name", [*nanodrive.COMMANDS, "perceive --train"])
+@pytest.mark.parametrize("name", [*nanodrive.COMMANDS, "perceive --train", "perceive --train-scout"])
 def test_help_reads_well(name, capfd):
     """Every option has words and a default; lines fit a terminal."""
     assert nanodrive.main([*name.split(), "--help"]) == 0
