@@ -16,9 +16,10 @@ from envs.render.scene import build_scene
 from envs.roads.procedural import build_town
 from envs.roads.routes import Route, random_route
 from envs.state import Control, Town, VehicleState, WorldState, no_actors
-from envs.weather import weather_of
+from envs.weather import WEATHERS, weather_of
 from perception.dataset import Frames
-from perception.generate import command_of, row_of
+from perception.drives import View
+from perception.generate import row_of
 
 DT_S = 0.1
 SPEED_MPS = 8.0
@@ -35,8 +36,8 @@ def glide(town_seed: int, weather: str, num_frames: int, camera: CameraConfig) -
             state = _moment(town, route, step, weather)
             pose = pose_of(camera, state.ego)
             frame = renderer.render(build_scene(state), pose)
-            command = command_of(route, SPEED_MPS * DT_S * step)
-            rows.append(row_of(label(state, camera, pose, frame), command, state) | {"rgb": frame.rgb.copy()})
+            view = View(state, SPEED_MPS * DT_S * step, "glide", list(WEATHERS).index(weather))
+            rows.append(row_of(label(state, camera, pose, frame), view, camera) | {"rgb": frame.rgb.copy()})
     finally:
         renderer.close()
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}

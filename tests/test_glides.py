@@ -3,8 +3,8 @@
 import numpy as np
 
 from envs.config import CameraConfig
-from perception.glides import DT_S, SPEED_MPS, glide
 from perception.generate import FIELDS
+from perception.glides import DT_S, SPEED_MPS, glide
 
 CAMERA = CameraConfig(width_px=160, height_px=80)
 
