@@ -41,6 +41,9 @@ from envs.render.camera import RENDERERS, Frame, Renderer, pose_of
 from envs.render.scene import build_scene
 from envs.roads.procedural import build_town
 from envs.roads.routes import Route
+from envs.signs import SIGNS
+from envs.state import Phase
+from envs.weather import WEATHERS
 from perception.drives import Drive, View
 from scenarios.spec import SPLITS
 
@@ -93,6 +96,9 @@ PADDING: dict[str, float] = {
     "vehicle_box_px": 0.0, "vehicle_distance_m": math.inf,
     "person_box_px": 0.0, "person_kind": -1, "person_distance_m": math.inf,
 }
+
+
+Counts = dict[str, dict[str, int]]  # by kind of thing, by name
 
 
 @dataclass(frozen=True)
@@ -171,8 +177,10 @@ def run(config: GenerateConfig) -> dict[str, Any]:
         total = sum(config.frames.values())
         bar = progress.add_task("frames", total=total)
         progress.advance(bar, total - sum(shard.frames for shard in shards))
-        for shard, digest in _make_all(config, shards):
-            card["shards"][shard.name] = {"frames": shard.frames, "split": shard.split, "sha256": digest}
+        for shard, digest, counts in _make_all(config, shards):
+            card["shards"][shard.name] = {"frames": shard.frames, "split": shard.split, "sha256": digest,
+                                          "counts": counts}
+            card |= _totals(card["shards"])
             _write_atomic(config.out / "dataset.json", json.dumps(card, indent=2, sort_keys=True).encode())
             progress.advance(bar, shard.frames)
     made = sum(shard.frames for shard in shards)
@@ -320,24 +328,44 @@ def _is_done(config: GenerateConfig, shard: Shard, card: dict[str, Any]) -> bool
     return entry is not None and path.is_file() and hash_of(path) == entry["sha256"]
 
 
-def _make_all(config: GenerateConfig, shards: list[Shard]) -> Iterator[tuple[Shard, str]]:
+def _make_all(config: GenerateConfig, shards: list[Shard]) -> Iterator[tuple[Shard, str, Counts]]:
     """Make shards, in processes of their own if more than one is asked for; yields each with its hash when done."""
     if config.workers == 1:
-        yield from ((shard, _make_and_write(config, shard)) for shard in shards)
+        yield from ((shard, *_make_and_write(config, shard)) for shard in shards)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(config.workers, max(len(shards), 1)), mp_context=context) as pool:
         futures = {pool.submit(_make_and_write, config, shard): shard for shard in shards}
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            yield futures[future], *future.result()
 
 
-def _make_and_write(config: GenerateConfig, shard: Shard) -> str:
-    """Make one shard, write it, and return its hash."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **make_shard(config, shard))  # type: ignore[arg-type]
+def _make_and_write(config: GenerateConfig, shard: Shard) -> tuple[str, Counts]:
+    """Make one shard, write it, and return its hash and what it shows."""
+    buffer, arrays = io.BytesIO(), make_shard(config, shard)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     _write_atomic(config.out / shard.name, buffer.getvalue())
-    return hash_of(config.out / shard.name)
+    return hash_of(config.out / shard.name), counts_of(arrays)
+
+
+def counts_of(labels: dict[str, Array]) -> Counts:
+    """How often frames show each sign, light phase and weather, by name; what is not shown is left out."""
+    named = {"signs": ("sign_class", [sign.name for sign in SIGNS]), "weathers": ("weather", list(WEATHERS)),
+             "lights": ("light_phase", [phase.name.lower() for phase in Phase])}
+    return {kind: {names[number]: int(count) for number, count in zip(*np.unique(
+        labels[field][labels[field] >= 0], return_counts=True), strict=True)} for kind, (field, names) in named.items()}
+
+
+def _totals(shards: dict[str, Any]) -> dict[str, Any]:
+    """What all shards of a card show together, by split, and one hash over theirs."""
+    totals: dict[str, dict[str, dict[str, int]]] = {}
+    for shard in shards.values():
+        for kind, counts in shard["counts"].items():
+            row = totals.setdefault(shard["split"], {}).setdefault(kind, {})
+            for name, count in counts.items():
+                row[name] = row.get(name, 0) + count
+    hashes = "".join(shards[name]["sha256"] for name in sorted(shards))
+    return {"counts": totals, "sha256": hashlib.sha256(hashes.encode()).hexdigest()}
 
 
 def hash_of(path: Path) -> str:

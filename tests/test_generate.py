@@ -112,3 +112,13 @@ def test_card_tells_what_is_there(config):
     card = json.loads((config.out / "dataset.json").read_text())
     assert sum(entry["frames"] for entry in card["shards"].values()) == 14
     assert card["settings"]["camera"]["width_px"] == 64 and len(card["shards"]["val-000.npz"]["sha256"]) == 64
+    shown = sum(card["counts"][split]["weathers"][name] for split in card["counts"]
+                for name in card["counts"][split]["weathers"])
+    assert shown == 14 and len(card["sha256"]) == 64
+
+
+def test_counts_are_by_name():
+    labels = {"sign_class": np.array([[0, 0, -1]]), "light_phase": np.array([[1, 3, 3]]), "weather": np.array([3])}
+    counts = generate.counts_of(labels)
+    assert list(counts["signs"].values()) == [2] and counts["lights"] == {"red": 1, "green": 2}
+    assert counts["weathers"] == {"night": 1}
