@@ -21,6 +21,7 @@ EDGE_M = 0.15  # between its wheels and the lane's edge
 AFTER_M, BEFORE_M = 45.0, 60.0  # of the lane's beginning and end: room to queue and to pull out, and back in
 STRAIGHT_M, STRAIGHT_RAD = 45.0, 0.12  # so far before and behind it the road hardly turns: oncoming cars are seen
 CLEAR_M = 25.0  # of crossings, bays, other obstacles and where the route changes lanes
+LEAD_M = 20.0  # more before and behind islands and roadworks
 START_CLEAR_M, GOAL_CLEAR_M = 60.0, 60.0
 APART_M = 130.0
 NEAR_ROUTE_M = 60.0
@@ -66,6 +67,12 @@ def _is_clear(network: RoadNetwork, route: Route, pose: Array, keep_clear_m: Arr
         points.append(interpolate(lane.centre_m, lane.station_m, np.array([bay.begin_m, bay.end_m])))
     for change in route.changes:
         points.append(route.points_m[route.index_at(change.begin_m):route.index_at(change.end_m):30])
+    spans = [*((lane, *span) for median in network.medians
+               for lane, span in zip(median.lanes, median.spans_m, strict=True)),
+             *(span for works in network.works for span in works.spans_m)]
+    for number, begin, end in spans:
+        lane = network.lanes[number]
+        points.append(interpolate(lane.centre_m, lane.station_m, np.arange(begin - LEAD_M, end + LEAD_M, 20.0)))
     ends = ((route.points_m[:1], START_CLEAR_M), (route.points_m[-1:], GOAL_CLEAR_M))
     is_clear = np.ones(len(pose), bool)
     for places, gap_m in ((np.concatenate([keep_clear_m, *points]), CLEAR_M), *ends):

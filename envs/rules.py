@@ -8,9 +8,7 @@ Definitions. The car's place on the route is that of its origin (rear axle); lan
 its outline.
   collision      a contact begins; the same body counts again after 1 s without contact and 2 m of driving
   off lane       outline centre off the lanes that run the route's way, or off the road, or wrong way; a parallel lane
-                 of the same direction is on the route's road, as in CARLA's OutsideRouteLanesTest; nor is the oncoming
-                 lane off it where a dashed line may be crossed to pass a vehicle that stands in the way (its hazard
-                 lights on, or it has never moved), as CARLA switches that test off where a scenario blocks the lane
+                 of the same direction is on the route's road (CARLA), so is the oncoming one where obstruction.py says
   off road       outline centre, or two of its corners, beyond the paved shoulder
   wrong lane     on a lane that runs the other way, or heading over 90 degrees against the route
   stop run       front bumper passes a stop line without having stood (< 0.1 m/s) within 4 m before it

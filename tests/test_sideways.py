@@ -15,7 +15,7 @@ from test_traffic import lane, road, town_of
 from agents.sideways import EASY_MPS2, HARD_MPS2, Move, _length
 from envs.roads.network import Marking, RoadNetwork
 from envs.roads.routes import LaneChange, Route, route_over
-from envs.state import WorldState
+from envs.state import EGO_SHAPE, WorldState
 from scenarios.spec import Obstacle, Scenario
 
 BROKEN = Obstacle(route_station_m=80.0, hazard_lights=True)
@@ -64,9 +64,11 @@ def test_a_broken_down_car_is_passed_without_an_infraction_and_in_comfort(on: Dr
     assert len(states) < 280
 
 
-def test_over_a_solid_line_nobody_passes(on: Drive):
+def test_over_a_solid_line_nobody_passes_and_the_expert_stands_where_it_could_swing_out(on: Drive):
     states, infractions, _ = on(narrow(Marking.SOLID), BROKEN, most_steps=250)
-    assert infractions == {} and station_m(states[-1]) < 70.0 and max(map(_lateral, states)) < 0.2
+    gap = 80.0 - 4.5 / 2 - station_m(states[-1]) - EGO_SHAPE.front_m
+    assert infractions == {} and 8.0 < gap < 12.0 and abs(states[-1].ego.speed_mps) < 0.1
+    assert max(map(_lateral, states)) < 0.2 and min(state.ego.accel_mps2 for state in states) > -5.0
 
 
 def test_one_that_stands_half_in_the_lane_is_passed_within_it(on: Drive):
