@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy, deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from envs.geometry import Array
 from envs.labels import LANE_ROWS, LEAD_COLUMNS, LEAD_MAX_M, PATH_STATIONS_M, STOP_MAX_M
 from envs.state import EGO_SHAPE
 from envs.vehicle import CAR
-from perception.perceiver import Perceiver, Percept, Track, Tracker
+from perception.perceiver import Perceiver, Percept, Track, Tracker, joined
 
 PURSUIT_S = (0.35, 0.6, 1.0)  # aims of the steering columns, ahead in time
 PURSUIT_M = (3.5, 30.0)  # shortest and longest aim
@@ -244,8 +244,7 @@ class Features:
         for first in range(0, num, self._batch):
             rows = np.minimum(np.arange(first, first + self._batch), num - 1)
             looks.append(self._perceiver.perceive(camera[rows], command[rows]))
-        return Percept(**{field.name: np.concatenate([getattr(look, field.name) for look in looks])[:num]
-                          for field in fields(Percept)})
+        return joined(looks, num)
 
 
 def load(camera: CameraConfig, num_envs: int, dt_s: float, batch: int = 0) -> Features:

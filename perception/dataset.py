@@ -18,6 +18,7 @@ from torch.nn.functional import avg_pool2d
 from envs.config import CameraConfig
 from envs.geometry import Array
 from envs.labels import LEAD_MAX_M
+from perception import surroundings
 from perception.generate import FIELDS, DatasetError, hash_of, read_card
 from perception.model import GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX, SIGN_COLUMNS, SIGN_ROWS
 from perception.tasks import NO_NAME, Tensors, names_of_rows
@@ -64,6 +65,12 @@ def read(folder: str | Path, split: str) -> Frames:
     return Frames(camera, arrays.pop("rgb"), arrays)
 
 
+def by_usual_camera(frames: Frames) -> Frames:
+    """Those frames that the data set's own camera took, not one mounted oddly: of these a path is known in metres."""
+    usual = frames.labels["camera_fov_deg"] == np.float32(frames.camera.horizontal_fov_deg)
+    return Frames(frames.camera, frames.rgb[usual], {name: values[usual] for name, values in frames.labels.items()})
+
+
 def _read_shard(path: Path, sha256: str) -> dict[str, Array]:
     """The arrays of one shard, after its hash was found right."""
     if not path.is_file():
@@ -91,6 +98,8 @@ def targets(labels: dict[str, Array], rows: Array, camera: CameraConfig) -> Tens
         "sign_box": part["sign_box_px"] / size,
         "sign_class": name,
     }
+    if "lanes_px" in part:
+        result |= surroundings.targets(part, camera.width_px)
     return result | _sign_map(result["sign_box"], name, part["sign_distance_m"])
 
 

@@ -19,6 +19,7 @@ from torch.nn.functional import interpolate, max_pool2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from envs.labels import LANE_ROWS, PATH_STATIONS_M
+from perception.surroundings import SurroundingsHead
 from perception.tasks import NUM_NAMES
 
 GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX = 80, 160
@@ -46,6 +47,8 @@ class ModelConfig:
     """channels at a sixteenth"""
     trunk: int = 128
     """size of the vector that path, boundaries and stop line are read from"""
+    has_surroundings: bool = False
+    """heads for lines of neighbour lanes, drivable ground and the own light; weights before them have none"""
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -141,6 +144,7 @@ class DriveNet(nn.Module):
         self.lead = LeadHead(middle)
         self.sign = nn.Sequential(Separable(fine, fine), nn.Conv2d(fine, 6, 1))
         self.glimpse = Glimpse()
+        self.around = SurroundingsHead(fine, middle, trunk) if self.config.has_surroundings else None
         self.path_mean: Tensor
         self.path_std: Tensor
         self.register_buffer("path_mean", _straight())
@@ -164,7 +168,7 @@ class DriveNet(nn.Module):
         boundary (N, 2, 16) share of the width, left then right; boundary_logit (N, 2, 16) presence; stop_logits (N, 3)
         by kind of line; stop (N,) distance as a share of STOP_MAX_M; lead (N, 20) log metres; lead_log_error (N, 20);
         sign_map (N, 6, 20, 40) heat logit, offset x, y [cells], log width, log height [glance px], log distance [m];
-        embedding (N, 32) in [-1, 1].
+        embedding (N, 32) in [-1, 1]; and those of SurroundingsHead, if the network has it.
         """
         at4, at8 = self.backbone(glance)
         trunk = self.trunk(self.ground(at8[:, :, 4:]).flatten(1))
@@ -173,7 +177,8 @@ class DriveNet(nn.Module):
         path = self.path(torch.cat([embedding, command * scale], dim=1))
         boundary = self.boundary(trunk).unflatten(1, (2, 2, LANE_ROWS))
         stop, lead = self.stop(trunk), self.lead(at8)
-        return {
+        around = self.around(at4, at8, trunk) if self.around is not None else {}
+        return around | {
             "path": path[:, :-1].unflatten(1, (PATH_POINTS, 2)) * self.path_std + self.path_mean,
             "path_log_error": path[:, -1],
             "boundary": boundary[:, 0] + 0.5, "boundary_logit": boundary[:, 1],

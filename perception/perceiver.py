@@ -7,9 +7,10 @@ bonnet, the way driven since the last standstill. No ground truth enters here, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from perception import checkpoint
 from perception.checkpoint import CheckpointError
 from perception.export import OnnxNet
 from perception.model import DriveNet, ModelConfig, frozen
+from perception.surroundings import Surroundings, said
 from perception.tasks import NO_NAME, ROW_OF_NAME, SIGN_NAMES
 
 WEIGHTS = Path(__file__).parent / "weights" / "perception"
@@ -53,6 +55,16 @@ class Percept:
     sign_distance_m: Array  # (N, 4) float32, from the camera
     sign_bearing_rad: Array  # (N, 4) float32, left positive
     embedding: Array  # (N, 32) float32 in [-1, 1]
+    around: Surroundings | None = None  # what else is seen, if the network has the heads for it
+
+
+def joined(looks: Sequence[Percept], most: int | None = None) -> Percept:
+    """Percepts of several batches of frames as one, of at most so many frames."""
+    def join(parts: Sequence[Any]) -> dict[str, Any]:
+        return {field.name: np.concatenate([getattr(part, field.name) for part in parts])[:most]
+                for field in fields(parts[0]) if field.name != "around"}
+    around = [look.around for look in looks if look.around is not None]
+    return Percept(**join(looks), around=Surroundings(**join(around)) if around else None)
 
 
 def _eight_bits(model: DriveNet) -> Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
@@ -116,6 +128,7 @@ class Perceiver:
             sign_distance_m=out["sign_distance_m"],
             sign_bearing_rad=np.arctan((width / 2 - box_px[:, :, [0, 2]].mean(2)) / focal_px),
             embedding=out["embedding"],
+            around=said(out, width) if "lanes" in out else None,
         )
 
 

@@ -1,8 +1,8 @@
 """Curves and masks in the pixels of a photograph, from the cells of roadnet.py.
 
 On flat ground all lines of a road are, in the picture, u = aside * d + meet + bend / d, where d is the row's distance
-below the horizon: `aside` is the line's own, while `meet` (where they meet on the horizon) and `bend` belong to the
-road (Kluge 1994, "Extracting road curvature and orientation from image edge points"). So one search finds the road, peaks
+below the horizon: `aside` is its own, while `meet` (where all meet on the horizon) and `bend` belong to the
+road (Kluge 1994, "Extracting road curvature and orientation from image edge points"). So one search finds it, peaks
 of a histogram its lines, and each is then fitted by itself, leaning on the others.
 """
 

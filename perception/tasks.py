@@ -18,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from envs.geometry import Array
 from envs.labels import STOP_MAX_M
 from envs.signs import SIGN_INDEX, SIGNS
+from perception import surroundings
 
 Tensors = dict[str, Tensor]
 NEAR_STATIONS = 9  # PATH_STATIONS_M up to 21 m count for the path's own expected error
@@ -43,6 +44,7 @@ class Task:
     name: str
     weight: float
     loss: Callable[[Tensors, Tensors], Tensor]
+    head: str = ""  # the output without which a network is not asked; "": all have it
 
 
 def path_loss(outputs: Tensors, targets: Tensors) -> Tensor:
@@ -107,6 +109,11 @@ def name_loss(outputs: Tensors, targets: Tensors) -> Tensor:
     return cross_entropy(logits, names, ignore_index=-1, reduction="sum") / (names >= 0).sum().clamp(min=1)
 
 
+def tasks_of(outputs: Tensors) -> list[Task]:
+    """The rows of TASKS whose head a network has."""
+    return [task for task in TASKS if not task.head or task.head in outputs]
+
+
 TASKS: tuple[Task, ...] = (
     Task("path", 2.0, path_loss),
     Task("boundary", 1.0, boundary_loss),
@@ -114,4 +121,7 @@ TASKS: tuple[Task, ...] = (
     Task("lead", 1.0, lead_loss),
     Task("sign", 0.5, sign_loss),
     Task("name", 0.5, name_loss),
+    Task("lanes", 1.0, surroundings.lanes_loss, "lanes"),
+    Task("drivable", 0.5, surroundings.drivable_loss, "drivable_logit"),
+    Task("light", 0.5, surroundings.light_loss, "light_share"),
 )

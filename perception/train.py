@@ -24,14 +24,16 @@ from torch.utils.tensorboard import SummaryWriter
 
 from envs.config import require
 from envs.geometry import Array
-from perception import checkpoint, dataset, metrics
+from perception import checkpoint, dataset, metrics, surroundings
 from perception.dataset import Frames, Look
+from perception.looks import disturbed
 from perception.model import DriveNet, ModelConfig, cut_crops, describe, find_peaks, glance_of
-from perception.perceiver import Perceiver, Percept
-from perception.tasks import TASKS, Tensors
+from perception.perceiver import Perceiver, joined
+from perception.tasks import TASKS, Tensors, tasks_of
 
 SHOWN = {"path_lateral_m": "path m", "boundary_f1": "lane F1", "lead_abs_rel": "lead rel", "stop_f1": "stop F1",
-         "stop_mae_m": "stop m", "sign_ap50": "sign AP50", "sign_read_0_10m": "read <10m"}
+         "stop_mae_m": "stop m", "sign_ap50": "sign AP50", "sign_read_0_10m": "read <10m",
+         "lanes_f1": "lanes F1", "drivable_iou": "road IoU", "my_light_right": "my light"}
 COLUMNS = ("epoch", "loss", *SHOWN.values(), "to perfect", "s")
 AVERAGE_DECAY = 0.995  # of the exponential mean of the weights, per step
 WARM_UP = 0.1  # share of the steps in which the rate rises
@@ -61,11 +63,14 @@ class TrainConfig:
     """processor threads of torch; another number gives other last digits"""
     seed: int = 0
     """of weights, order and augmentation"""
-    model: ModelConfig = field(default_factory=ModelConfig)
+    looks: float = 0.35
+    """how strongly the glances are disturbed (perception/looks.py), 0 to 1"""
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(has_surroundings=True))
 
     def __post_init__(self) -> None:
         for name, low, high in [("epochs", 1, 10_000), ("batch", 2, 4096), ("rate", 1e-6, 1.0), ("patience", 1, 10_000),
-                                ("weight_decay", 0.0, 1.0), ("minutes", 0.0, 1e5), ("threads", 1, 256),
+                                ("weight_decay", 0.0, 1.0),
+                                ("looks", 0.0, 1.0), ("minutes", 0.0, 1e5), ("threads", 1, 256),
                                 ("seed", 0, 2**31)]:
             value = getattr(self, name)
             require(math.isfinite(value) and low <= value <= high, f"{name} is {value}; give {low} to {high}")
@@ -78,7 +83,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
     """
     started = time.monotonic()
     torch.set_num_threads(config.threads)
-    train, val = dataset.read(config.data, "train"), dataset.read(config.data, "val")
+    train, val = (dataset.by_usual_camera(dataset.read(config.data, split)) for split in ("train", "val"))
     floor = metrics.measure(metrics.constant(train.labels, len(val)), val.labels, val.camera.width_px)
     training = Training(config, train)
     table = _table(floor)
@@ -147,15 +152,17 @@ class Training:
         """One step on a batch; returns the losses."""
         targets = dataset.targets(train.labels, rows, train.camera) | {"path_std": self.model.path_std}
         look = Look.draw(len(rows), rng)
-        glance = look.applied((self.glance[torch.from_numpy(rows)].permute(0, 3, 1, 2).float() - 118.0) / 60.0, rng)
+        seen = np.stack([disturbed(image, rng, self.config.looks) for image in self.glance[rows].numpy()])
+        glance = look.applied((torch.from_numpy(seen).permute(0, 3, 1, 2).float() - 118.0) / 60.0, rng)
         outputs = self.model.look(glance.contiguous(memory_format=torch.channels_last), targets["command"])
         crops, targets["names"] = self._crops(train, rows, outputs, targets, rng)
         outputs["names"] = self.model.glimpse(look.applied(crops, rng).flatten(0, 1))
-        losses = {task.name: task.loss(outputs, targets) for task in TASKS}
+        tasks = tasks_of(outputs)
+        losses = {task.name: task.loss(outputs, targets) for task in tasks}
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate * _one_cycle(self.step / self.steps)
         self.optimizer.zero_grad()
-        torch.stack([task.weight * losses[task.name] for task in TASKS]).sum().backward()
+        torch.stack([task.weight * losses[task.name] for task in tasks]).sum().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
         self.optimizer.step()
         self.step += 1
@@ -187,9 +194,10 @@ class Training:
         perceiver = Perceiver(copy.deepcopy(model), self.camera)
         parts = [perceiver.perceive(frames.rgb[i:i + 50], frames.labels["command"][i:i + 50])
                  for i in range(0, len(frames), 50)]
-        percept = Percept(**{name: np.concatenate([getattr(part, name) for part in parts])
-                             for name in Percept.__dataclass_fields__})
+        percept = joined(parts)
         figures = metrics.measure(percept, frames.labels, self.camera.width_px)
+        if percept.around is not None:
+            figures |= surroundings.measure(percept.around, frames.labels, self.camera.width_px)
         return figures | {"distance_to_perfect": metrics.distance_to_perfect(figures, floor)}
 
     def finish_epoch(self, figures: dict[str, float], val: Frames, floor: dict[str, float]) -> bool:
@@ -260,11 +268,12 @@ def _one_cycle(progress: float) -> float:
 def _table(floor: dict[str, float]) -> Table:
     """The live table, begun with the floor."""
     table = Table(*(name.replace(" ", "\n") for name in COLUMNS), title="figures on val towns")
-    table.add_row("floor", "", *(f"{floor[name]:.3f}" for name in SHOWN), "1.000", "")
+    table.add_row("floor", "", *(f"{floor.get(name, math.nan):.3f}" for name in SHOWN), "1.000", "")
     return table
 
 
 def _row(epoch: int, losses: dict[str, float], figures: dict[str, float], seconds: float, is_best: bool) -> list[str]:
-    total = sum(task.weight * losses[task.name] for task in TASKS)
-    return [f"{epoch}{'*' if is_best else ''}", f"{total:.3f}", *(f"{figures[name]:.3f}" for name in SHOWN),
-            f"{figures['distance_to_perfect']:.3f}", f"{seconds:.0f}"]
+    total = sum(task.weight * losses.get(task.name, 0.0) for task in TASKS)
+    shown = (f"{figures.get(name, math.nan):.3f}" for name in SHOWN)
+    return [f"{epoch}{'*' if is_best else ''}", f"{total:.3f}", *shown, f"{figures['distance_to_perfect']:.3f}",
+            f"{seconds:.0f}"]

@@ -20,7 +20,7 @@ from perception.model import (
     frozen,
     glance_of,
 )
-from perception.tasks import NUM_NAMES, TASKS
+from perception.tasks import NUM_NAMES, tasks_of
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 160, 320, 3), np.uint8))
 COMMANDS = torch.tensor([[1.0, 0, 0, 0, 60], [0, 1, 0, 0, 10], [0, 0, 1, 0, 10], [0, 0, 0, 1, 10]])
@@ -69,20 +69,23 @@ def test_command_bends_the_path_and_nothing_else():
 
 def test_every_weight_learns():
     """One backward pass over all tasks: each parameter gets a gradient that is finite and not all zero."""
-    net = seeded(ModelConfig(stem=8, fine=16, middle=16, coarse=16, trunk=32)).train()
+    net = seeded(ModelConfig(stem=8, fine=16, middle=16, coarse=16, trunk=32, has_surroundings=True)).train()
     frame = {
         "command": COMMANDS.numpy(), "path_m": np.random.default_rng(1).normal(0, 1, (4, 12, 2)).astype(np.float32),
         "boundaries_px": np.full((4, 2, 16), 100, np.float32), "stop_kind": np.array([1, 2, 1, 0]),
         "sign_box_px": np.tile(np.array([200, 60, 220, 80], np.float32), (4, 8, 1)),
         "sign_class": np.tile(np.array([SIGN_INDEX["limit_100"]] + [-1] * 7), (4, 1)),
         "sign_distance_m": np.full((4, 8), 9, np.float32),
+        "lanes_px": np.full((4, 4, 32), 90, np.float32), "lane_marking": np.ones((4, 4), np.int64),
+        "drivable": np.full((4, 40, 80), 200, np.uint8), "my_light": np.array([1, 3, 0, 4]),
+        "my_light_m": np.array([9, 20, np.inf, 40], np.float32),
         "lead_m": np.full((4, 20), 20, np.float32), "stop_m": np.array([10, 20, 5, np.inf], np.float32),
     }
     targets = dataset.targets(frame, np.arange(4), dataset.CameraConfig()) | {"path_std": net.path_std}
     targets["names"] = targets["sign_class"][:, :NUM_SIGNS]
     outputs = net.look(glance_of(IMAGES), COMMANDS)
     outputs["names"] = net.glimpse(cut_crops(IMAGES, targets["sign_box"][:, :NUM_SIGNS]).flatten(0, 1))
-    losses = {task.name: task.loss(outputs, targets) for task in TASKS}
+    losses = {task.name: task.loss(outputs, targets) for task in tasks_of(outputs)}
     assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
     torch.stack(list(losses.values())).sum().backward()
     for name, parameter in net.named_parameters():
