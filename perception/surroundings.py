@@ -28,6 +28,7 @@ from envs.state import Phase
 Tensors = dict[str, Tensor]
 NUM_MARKINGS, NUM_PHASES = len(Marking), len(Phase)
 SEEN_SHARE = 0.5  # a point of a line is given where its presence is at least this likely
+LIGHT_ROWS, LIGHT_COLUMNS = 20, 40  # cells that the own light is looked for in, as for signs
 NEAR_LIGHT_M = 40.0  # lights farther away are not judged
 
 
@@ -70,6 +71,7 @@ class SurroundingsHead(nn.Module):
             "lanes": lines[:, :, :ANCHORS] + 0.5, "lanes_logit": lines[:, :, ANCHORS:2 * ANCHORS],
             "marking_logits": lines[:, :, 2 * ANCHORS:], "drivable_logit": pixel_shuffle(self.ground(at8), 4)[:, 0],
             "light_share": phases, "light_none": share[:, 0], "light": distance,
+            "light_cells": share[:, 1:],
         }
 
 
@@ -77,7 +79,13 @@ def targets(part: Tensors, width_px: int) -> Tensors:
     """What the losses ask, from rows of the labels."""
     seen = torch.isfinite(part["lanes_px"])
     has_light = torch.isfinite(part["my_light_m"]) & (part["my_light"] != Phase.OFF)
+    middle = (part["light_box_px"][..., :2] + part["light_box_px"][..., 2:]) / 2  # (N, L, 2)
+    column = (middle[..., 0] * LIGHT_COLUMNS / width_px).long().clamp(0, LIGHT_COLUMNS - 1)
+    row = (middle[..., 1] * 2 * LIGHT_ROWS / width_px).long().clamp(0, LIGHT_ROWS - 1)  # frames are 2 : 1
+    cells = torch.zeros(len(seen), LIGHT_ROWS * LIGHT_COLUMNS)
+    cells.scatter_add_(1, row * LIGHT_COLUMNS + column, part["light_is_mine"].float())
     return {
+        "light_cells": (cells > 0).float(),
         "lanes": torch.where(seen, part["lanes_px"], 0.0) / width_px, "lanes_seen": seen.float(),
         "marking": torch.where(seen.any(2), part["lane_marking"], -1), "drivable": part["drivable"].float() / 255,
         "has_light": has_light.float(), "my_light": part["my_light"],
@@ -102,12 +110,15 @@ def drivable_loss(outputs: Tensors, truth: Tensors) -> Tensor:
 
 
 def light_loss(outputs: Tensors, truth: Tensors) -> Tensor:
-    """Likelihood of the phase of the own light (or of none), and its line's distance in steps of 10 m."""
+    """Likelihood of the phase of the own light (or of none), of its place, and its line's distance in 10 m."""
     has = truth["has_light"]
     phase = outputs["light_share"].gather(1, truth["my_light"][:, None])[:, 0]
     likely = torch.where(has > 0, phase, outputs["light_none"] + outputs["light_share"][:, Phase.OFF])
     error = smooth_l1_loss(outputs["light"], truth["light_m"] / 10 - 3, beta=0.1, reduction="none") * has
-    return -(likely.clamp(min=1e-5).log()).mean() + 0.3 * error.sum() / has.sum().clamp(min=1)
+    cells = truth["light_cells"]
+    found = (outputs["light_cells"] * cells).sum(1)
+    where = -(found.clamp(min=1e-5).log() * cells.amax(1)).sum() / cells.amax(1).sum().clamp(min=1)
+    return -(likely.clamp(min=1e-5).log()).mean() + 0.3 * where + 0.3 * error.sum() / has.sum().clamp(min=1)
 
 
 def said(out: dict[str, Array], width_px: int) -> Surroundings:

@@ -78,6 +78,7 @@ def test_every_weight_learns():
         "sign_distance_m": np.full((4, 8), 9, np.float32),
         "lanes_px": np.full((4, 4, 32), 90, np.float32), "lane_marking": np.ones((4, 4), np.int64),
         "drivable": np.full((4, 40, 80), 200, np.uint8), "my_light": np.array([1, 3, 0, 4]),
+        "light_box_px": np.full((4, 4, 4), 70, np.float32), "light_is_mine": np.ones((4, 4), bool),
         "my_light_m": np.array([9, 20, np.inf, 40], np.float32),
         "lead_m": np.full((4, 20), 20, np.float32), "stop_m": np.array([10, 20, 5, np.inf], np.float32),
     }

@@ -18,6 +18,8 @@ def labels(num=4):
     return {"lanes_px": lanes, "lane_marking": rng.integers(1, 4, (num, 4)),
             "drivable": rng.integers(0, 2, (num, 40, 80)).astype(np.uint8) * 255,
             "my_light": np.array([Phase.RED, Phase.GREEN, Phase.OFF, Phase.YELLOW])[:num],
+            "light_box_px": np.tile(np.array([96, 40, 104, 60], np.float32), (num, 4, 1)),
+            "light_is_mine": np.array([[True] + [False] * 3] * 2 + [[False] * 4] * 2)[:num],
             "my_light_m": np.array([12.0, 30.0, np.inf, 50.0], np.float32)[:num]}
 
 
@@ -45,7 +47,9 @@ def test_losses_are_small_for_the_truth():
         "marking_logits": 20 * torch.nn.functional.one_hot(asked["marking"].clamp(min=0), 5).float(),
         "drivable_logit": 40 * asked["drivable"] - 20,
         "light_share": torch.nn.functional.one_hot(truth["my_light"], 5).float() * asked["has_light"][:, None],
-        "light_none": 1 - asked["has_light"], "light": asked["light_m"] / 10 - 3}
+        "light_none": 1 - asked["has_light"],
+        "light_cells": asked["light_cells"], "light": asked["light_m"] / 10 - 3}
+    assert asked["light_cells"][0].nonzero().tolist() == [[6 * 40 + 12]], "50 px down and 100 across, in cells of 8"
     for loss in (surroundings.lanes_loss, surroundings.drivable_loss, surroundings.light_loss):
         assert float(loss(outputs, asked)) == pytest.approx(0, abs=1e-4)
 
