@@ -7,7 +7,6 @@ Percept does not have is not asked for. Frames come from `nanodrive generate`; n
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ from perception.dataset import Frames
 from perception.detection_metrics import average_precision, coco_json, coco_results
 from perception.generate import GenerateConfig
 from perception.lane_metrics import as_points, culane, tusimple
-from perception.perceiver import NO_SIGN, SEEN_SHARE, Perceiver, Percept
+from perception.perceiver import NO_SIGN, SEEN_SHARE, Perceiver, Percept, joined
 from perception.tasks import BLIND_STOP_M, names_of_rows
 
 Ratios = dict[str, tuple[Array, Array]]  # by figure: what is summed over pictures (N,), and what that is divided by
@@ -106,8 +105,7 @@ def look(perceiver: Perceiver, frames: Frames) -> Percept:
     """What the network says of all frames."""
     parts = [perceiver.perceive(frames.rgb[k:k + BATCH], frames.labels["command"][k:k + BATCH])
              for k in track(range(0, len(frames), BATCH), "look", disable=len(frames) < 1000)]
-    return Percept(**{field.name: np.concatenate([getattr(part, field.name) for part in parts])
-                      for field in dataclasses.fields(Percept)})
+    return joined(parts)
 
 
 def judge(percept: Percept, labels: dict[str, Array], camera: CameraConfig, rng: np.random.Generator) -> dict[str, Any]:

@@ -57,6 +57,12 @@ class Percept:
     embedding: Array  # (N, 32) float32 in [-1, 1]
     around: Surroundings | None = None  # what else is seen, if the network has the heads for it
 
+    def __getattr__(self, name: str) -> Any:
+        """The fields of `around` as the percept's own; without these heads it has no such attribute."""
+        if name.startswith("__") or name == "around" or self.around is None:
+            raise AttributeError(name)
+        return getattr(self.around, name)
+
 
 def joined(looks: Sequence[Percept], most: int | None = None) -> Percept:
     """Percepts of several batches of frames as one, of at most so many frames."""

@@ -32,6 +32,7 @@ from perception.corruptions import CORRUPTIONS, FAULTS, SEVERITIES, break_camera
 from perception.dataset import Frames
 from perception.glides import glide
 from perception.perceiver import WEIGHTS, Perceiver, Percept, load_network
+from perception.perceiver import joined as join_percepts
 from scenarios.spec import SPLITS
 
 SCHEMA_VERSION = 1
@@ -111,8 +112,7 @@ def evenly(frames: Frames, count: int) -> Frames:
 def look(perceiver: Perceiver, rgb: Array, command: Array) -> Percept:
     """The percept of any number of frames, looked at in batches."""
     parts = [perceiver.perceive(rgb[i:i + BATCH], command[i:i + BATCH]) for i in range(0, len(rgb), BATCH)]
-    return Percept(**{field.name: np.concatenate([getattr(part, field.name) for part in parts])
-                      for field in fields(Percept)})
+    return join_percepts(parts)
 
 
 def confidences_of(percept: Percept) -> dict[str, float]:

@@ -44,6 +44,11 @@ class Surroundings:
     my_light_share: Array  # (N, 5) float32, how likely each Phase is
     my_light_m: Array  # (N,) float32, front bumper to its line, up to LIGHT_MAX_M; meaningless without one
 
+    @property
+    def my_light_confidence(self) -> Array:
+        """(N,) share of the phase told."""
+        return np.asarray(self.my_light_share.max(1))
+
 
 class SurroundingsHead(nn.Module):
     """Features at a quarter and an eighth, and the trunk, to the tensors that `said` reads."""

@@ -17,7 +17,7 @@ from perception.tasks import names_of_rows
 CAMERA = CameraConfig()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FullPercept(Percept):
     """With the heads that not every network has."""
 
