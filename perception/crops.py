@@ -132,7 +132,8 @@ def _tinted(face: Array, rng: np.random.Generator) -> Array:
     mix = mix @ (saturation * np.eye(3) + (1 - saturation) / 3)
     shown = face.reshape(-1, 3).astype(np.float32) @ mix.astype(np.float32)
     lift = rng.uniform(0, 35) if rng.random() < 0.3 else 0.0  # dark inks bleach, or mirror the sky
-    shown = shown * np.float32(1 - lift / 255) + np.float32(lift)
+    light = rng.uniform(0.03, 0.25) if rng.random() < 0.12 else 1.0  # against the light
+    shown = shown * np.float32(light * (1 - lift / 255)) + np.float32(light * lift)
     return shown.reshape(face.shape)
 
 
