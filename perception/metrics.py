@@ -49,7 +49,8 @@ def constant(train: dict[str, Array], num_frames: int) -> Percept:
         "sign_box_px": np.zeros((1, 4)), "sign_class": np.full(1, NO_SIGN), "sign_confidence": np.zeros(1),
         "sign_distance_m": np.zeros(1), "sign_bearing_rad": np.zeros(1), "embedding": np.zeros(32),
     }
-    full: dict[str, Any] = {name: np.broadcast_to(value, (num_frames, *np.shape(value))) for name, value in values.items()}
+    full: dict[str, Any] = {name: np.broadcast_to(value, (num_frames, *np.shape(value)))
+                            for name, value in values.items()}
     return Percept(**full)
 
 

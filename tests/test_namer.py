@@ -11,7 +11,7 @@ import nanodrive
 from envs.signs import SIGN_INDEX, SIGNS, face
 from perception import checkpoint, crops, photos, templates, train_namer
 from perception.checkpoint import CheckpointError
-from perception.namer import WEIGHTS, Namer, SignNet, describe, middle_of, standardised
+from perception.namer import WEIGHTS, Namer, SignNet, cut_out, describe, standardised
 from perception.templates import NO_SIGN
 
 PARITY = 1e-4
@@ -105,11 +105,11 @@ def test_sign_crops_answers_in_the_form_others_score(folder, tmp_path, capsys):
     assert again.read_bytes() == out.read_bytes()
 
 
-def test_the_middle_of_a_picture():
+def test_cut_outs_of_a_picture():
     picture = np.arange(10 * 8 * 3, dtype=np.uint8).reshape(10, 8, 3)
-    assert (middle_of(picture, 1.0) == picture).all()
-    assert (middle_of(picture, 0.5) == picture[2:7, 2:6]).all()
-    assert middle_of(picture[:1, :1], 0.1).shape == (1, 1, 3)
+    assert (cut_out(picture, 0.0, 0.0, 0.0) == picture).all()
+    assert (cut_out(picture, 0.25, 0.0, 0.0) == picture[2:8, 2:6]).all()
+    assert cut_out(picture[:1, :1], 0.45, 0.0, 0.0).shape == (1, 1, 3)
 
 
 def test_no_class_beyond_gtsrb_is_answered(tmp_path):
