@@ -209,7 +209,8 @@ def conflict_free(world: LaneMap, users: Array, claims: Claims, i: int, k: int, 
                     continue
                 if only_ego or other.is_blocked:
                     continue
-                if conflict.long_only and other.still_s > LONG_WAIT_S and other.still_s > user.still_s:
+                is_at_line = front > -NEAR_M  # who is set back behind a tail, or in the queue, does not count
+                if conflict.long_only and is_at_line and other.still_s > max(LONG_WAIT_S, user.still_s):
                     return False
                 if not conflict.yields:
                     continue
