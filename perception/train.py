@@ -66,6 +66,7 @@ class TrainConfig:
     looks: float = 0.35
     """how strongly the glances are disturbed (perception/looks.py), 0 to 1"""
     model: ModelConfig = field(default_factory=lambda: ModelConfig(has_surroundings=True))
+    """widths and heads of the network"""
 
     def __post_init__(self) -> None:
         for name, low, high in [("epochs", 1, 10_000), ("batch", 2, 4096), ("rate", 1e-6, 1.0), ("patience", 1, 10_000),

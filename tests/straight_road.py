@@ -21,8 +21,8 @@ LANE_Y_M = -1.75
 
 def _lane(number: int, first_m: float, last_m: float, y_m: float, successors: tuple[int, ...], **more: object) -> Lane:
     x = np.linspace(first_m, last_m, 1 + int(np.ceil(abs(last_m - first_m))))
-    values: dict = {"width_m": 3.5, "speed_limit_mps": LIMIT_MPS, "left": Marking.DASHED, "right": Marking.SOLID,
-                    "surface": 0, **more}
+    left, right = (Marking.NONE, Marking.NONE) if "junction" in more else (Marking.DASHED, Marking.SOLID)
+    values: dict = {"width_m": 3.5, "speed_limit_mps": LIMIT_MPS, "left": left, "right": right, "surface": 0, **more}
     return Lane(id=number, centre_m=np.stack([x, np.full_like(x, y_m)], axis=1), successors=successors, **values)
 
 

@@ -19,7 +19,7 @@ from agents.policies import Actor
 from envs.config import CameraConfig, DriveConfig
 
 ROOT = Path(__file__).parents[1]
-SHORT = 'name = "short"\ntown_seed = 3\nroute_min_m = 60.0\nroute_max_m = 90.0\nparked_cars_per_km = 0.0\n'
+SHORT = 'name = "short"\ntown_seed = 4\nroute_min_m = 60.0\nroute_max_m = 90.0\nparked_cars_per_km = 0.0\n'
 OWN = """
 import numpy as np
 

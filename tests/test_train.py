@@ -15,7 +15,7 @@ from perception.model import ModelConfig
 from perception.perceiver import Perceiver
 from perception.train import TrainConfig, Training
 
-TINY = ModelConfig(stem=8, fine=8, middle=16, coarse=16, trunk=32)
+TINY = ModelConfig(stem=8, fine=8, middle=16, coarse=16, trunk=32, has_surroundings=True)
 
 
 @pytest.fixture(scope="module")
