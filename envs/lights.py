@@ -278,11 +278,13 @@ def _heads_of(network: RoadNetwork, arm: list[Lane]) -> Iterator[tuple[int, floa
 
 
 def _across(network: RoadNetwork, lane: Lane, ahead: Array, right: Array, beside_m: float) -> Array:
-    """Foot (2,) of the far post: beside the lane straight on, else beyond the far kerb."""
+    """Foot (2,) of the far post: beside the road straight on, which may be forbidden, else beyond the far kerb."""
     ways = [network.lanes[way] for way in lane.successors]
-    straight = next((way for way in ways if way.turn == Command.STRAIGHT), None)
-    if straight is not None:
-        out = network.lanes[straight.successors[0]]
+    out = next((network.lanes[way.successors[0]] for way in ways if way.turn == Command.STRAIGHT), None)
+    if out is None and ways[0].junction is not None:
+        leaving = [network.lanes[k] for k in network.junctions[ways[0].junction].outgoing]
+        out = next((other for other in leaving if _begins_along(other, ahead)), None)
+    if out is not None:
         step = out.centre_m[1] - out.centre_m[0]
         along = step / np.hypot(*step)
         edge = out
@@ -292,6 +294,12 @@ def _across(network: RoadNetwork, lane: Lane, ahead: Array, right: Array, beside
         return _off_road(network, foot, np.array([along[1], -along[0]]))
     foot = lane.centre_m[-1] + FAR_SHORTEST_M * ahead
     return _off_road(network, foot, ahead)
+
+
+def _begins_along(lane: Lane, ahead: Array) -> bool:
+    """Whether a lane begins within 45 degrees of a direction."""
+    step = lane.centre_m[1] - lane.centre_m[0]
+    return bool(step @ ahead > math.sqrt(0.5) * np.hypot(*step))
 
 
 def _off_road(network: RoadNetwork, foot_m: Array, outward: Array) -> Array:

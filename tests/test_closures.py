@@ -93,14 +93,12 @@ def test_closed_sign_stands_at_the_mouth_of_a_track_turned_to_it(towns):
     assert count > 10
 
 
-NOT_YET = {"no_entry", "only_left", "only_straight"}  # one-way roads have them
-
-
 @pytest.mark.slow
 def test_two_hundred_towns_have_every_sign():
     found: Counter[str] = Counter()
     for seed in range(200):
         found.update({SIGNS[row].name for row in build_town(seed).signs.sign})
-    assert {sign.name for sign in SIGNS} - set(found) <= NOT_YET
-    for name in ("limit_20", "closed", "narrowing", "roadworks", "keep_right", "keep_left"):
+    assert set(found) == {sign.name for sign in SIGNS}
+    for name in ("limit_20", "closed", "narrowing", "roadworks", "keep_right", "keep_left", "no_entry", "only_left",
+                 "only_straight"):
         assert found[name] >= 40, f"{name} in {found[name]} towns"

@@ -8,11 +8,13 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from envs.geometry import Array
+from envs.roads import turn_bans
 from envs.roads.laying import CROSSING_WIDTH_M, Road
 from envs.roads.network import (
     CROSSING_KERB_M,
@@ -58,7 +60,6 @@ MEDIAN_LINE_M = 0.15  # beyond an island's half width, of a hatched area's
 PRIORITY_TO_THE_RIGHT_SHARE = 0.75  # of junctions in zones of 30 km/h
 BENDING_SHARE = 0.25  # of tees whose main road turns into the stem
 TURN_LIMIT_MPS = 50 * KMH  # on turn lanes
-_TURNS = {3: Command.LEFT, 2: Command.STRAIGHT, 1: Command.RIGHT}  # by how many arms further, in order of lanes
 
 
 @functools.cache
@@ -109,8 +110,8 @@ def _sections(road: Road) -> list[tuple[tuple[RoadPiece, ...], tuple[int, int]]]
 class Builder:
     """Collects lanes while roads and junctions are joined; `network` freezes them."""
 
-    def __init__(self, plan: Plan, rng: np.random.Generator) -> None:
-        self.plan, self.rng = plan, rng
+    def __init__(self, plan: Plan, rng: np.random.Generator, bans: Mapping[Arm, Command] | None = None) -> None:
+        self.plan, self.rng, self.bans = plan, rng, bans or {}
         self.lanes: list[Lane] = []
         self.surfaces: list[Surface] = []
         self.junctions: list[Junction] = []
@@ -281,9 +282,9 @@ class Builder:
 
     def _add_turns(self, node: Node, piece: JunctionPiece, junction: int, arm_in: int) -> None:
         """The turn lanes from one arm, and the successors of the lanes that end there."""
-        arms, into = self.plan.arms(node), self.incoming[node, arm_in]
-        ways = {turn: self.outgoing[node, (arm_in + ahead) % 4] for ahead, turn in _TURNS.items()
-                if (arm_in + ahead) % 4 in arms}
+        into, only = self.incoming[node, arm_in], self.bans.get((node, arm_in))
+        ways = {turn: self.outgoing[out] for turn, out in turn_bans.ways(self.plan, (node, arm_in)).items()
+                if only in (None, turn)}
         chosen = assign_turns(len(into), tuple(ways), tuple(len(lanes) for lanes in ways.values()))
         successors: list[list[int]] = [[] for _ in into]
         for turn, out in ways.items():

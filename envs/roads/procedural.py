@@ -17,9 +17,11 @@ from envs.lights import place_heads, plan_signals
 from envs.roads.lanes import CROSSING_LIMIT_MPS, KMH, Builder
 from envs.roads.laying import Road, are_apart, lay_all, pave_junction
 from envs.roads.network import RoadNetwork
+from envs.roads.pieces import RoundaboutPiece
 from envs.roads.plan import Plan, draw, make_plan, narrowed
 from envs.roads.roadside import place_props
 from envs.roads.tracks import with_tracks
+from envs.roads.turn_bans import draw_bans
 from envs.signs import place_signs
 from envs.state import Town
 
@@ -77,7 +79,8 @@ def _paved(plan: Plan, rng: np.random.Generator) -> Builder | None:
     roads = lay_all(plan, junctions, rng)
     if sum(road.length_m for road in roads) < SMALLEST_TOWN_M + 20.0 or not are_apart(roads):
         return None
-    builder = Builder(plan, rng)
+    crossings = {node: piece for node, piece in junctions.items() if not isinstance(piece, RoundaboutPiece)}
+    builder = Builder(plan, rng, draw_bans(plan, roads, crossings, rng.spawn(1)[0]))
     for road in roads:
         builder.add_road(road, _speed_limit(road, rng, road.begin in plan.quiet))
     for node, piece in junctions.items():
