@@ -38,6 +38,7 @@ PULL_MPS2 = 1.2  # of the ego meanwhile
 BACK_MIN_M = 14.0
 SETS_OUT_M, SETS_OUT_S = 8.0, 3.0  # before a pass begins it is decided on
 END_M, LAST_M = 28.0, 8.0  # before the road's end, where one waits for a gap; and if one is beyond that
+WAITS_M = 2.5  # this near to its place it waits there
 ABORT_SHARE = 0.3  # of a change after which it is finished whatever comes
 PATIENT_S, HURRIED_MPS2 = 10.0, 4.0  # after this long a gap is taken that makes others brake so hard
 _PEAK = 5.774  # largest second derivative of the quintic
@@ -179,8 +180,8 @@ class Sideways:
         """Back towards the route's lane as soon as there is a gap; else as far as the road goes, and wait."""
         end, bumper = self._road_end(station_m), station_m + EGO_SHAPE.front_m
         self._halt_m = end - END_M if bumper < end - END_M + 1.0 else end - LAST_M
-        if station_m < self._free_from_m:
-            return
+        if station_m < self._free_from_m and bumper < self._halt_m - WAITS_M:
+            return  # where the road ends, the gap alone decides: what was passed may have driven on
         ego, side = state.ego, -1 if offset_m > 0 else 1
         here = self._network.lane_at(ego.x_m, ego.y_m, ego.yaw_rad)
         lane = None if here is None else self._network.lanes[here]
