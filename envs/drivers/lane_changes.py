@@ -44,6 +44,7 @@ SIDE_M = 1.5  # kept to a cyclist (StVO section 5 (4))
 PASS_SIGHT_M = 45.0
 PASS_MOST_MPS = 6.0  # faster than the cyclist, at most
 ONCOMING_MPS2 = 1.5  # how hard others may pull away meanwhile
+STARTS_S = 3.0  # after which who stands may be driving: two queues behind two obstacles do not wait for each other
 PASS_GAIN_MPS = 2.5  # faster than the cyclist, at least, or nobody overtakes
 PASS_OUT_S = 2.0  # longer than it takes to drive past
 PASS_CLEAR_M = 25.0  # to the oncoming traffic, and to the junction, when done
@@ -249,7 +250,8 @@ def _oncoming_free(world: LaneMap, users: Array, i: int, way_m: float, time_s: f
         for k in range(CUR, CUR + 3):
             if other.path[k] == lane.opposite:
                 meets = lane.length_m - (other.s - other.off[k]) * scale - user.s
-                comes = min(max(limit, other.v) * time_s, other.v * time_s + 0.5 * ONCOMING_MPS2 * time_s * time_s)
+                pulls = 0.0 if other.is_still else time_s if other.v > SLOWEST_MPS else max(time_s - STARTS_S, 0.0)
+                comes = min(max(limit, other.v) * time_s, other.v * time_s + 0.5 * ONCOMING_MPS2 * pulls * pulls)
                 if -other.length_m - user.length_m < meets < way_m + comes + PASS_CLEAR_M:
                     return False
                 break
