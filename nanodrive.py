@@ -43,6 +43,7 @@ class Command:
 GENERATE: dict[str, Command] = {
     "--export": Command("frames in the formats of COCO, TuSimple and KITTI", "perception.exports", "ExportConfig"),
     "--sheet": Command("one picture of labelled frames, to look at", "perception.label_sheet", "SheetConfig"),
+    "--mine": Command("add frames on which a network is wrong or unsure", "perception.mine", "MineConfig"),
 }
 PERCEIVE: dict[str, Command] = {
     "--train": Command("train the camera network on generated frames", "perception.train", "TrainConfig"),

@@ -86,7 +86,7 @@ def targets(labels: dict[str, Array], rows: Array, camera: CameraConfig) -> Tens
     part = {name: torch.from_numpy(values[rows]) for name, values in labels.items()}
     seen = torch.isfinite(part["boundaries_px"])
     size = torch.tensor([camera.width_px, camera.height_px] * 2)
-    name = torch.from_numpy(names_of_rows(labels["sign_class"][rows]))  # a sign without a name is background
+    name = torch.from_numpy(names_of_rows(labels["sign_class"][rows]))
     result = {
         "command": part["command"],
         "path": part["path_m"],
@@ -100,7 +100,7 @@ def targets(labels: dict[str, Array], rows: Array, camera: CameraConfig) -> Tens
     }
     if "lanes_px" in part:
         result |= surroundings.targets(part, camera.width_px)
-    return result | _sign_map(result["sign_box"], name, part["sign_distance_m"])
+    return result | _sign_map(result["sign_box"], part["sign_class"], part["sign_distance_m"])  # all are to be found
 
 
 def _sign_map(box: Tensor, sign_class: Tensor, distance_m: Tensor) -> Tensors:

@@ -180,7 +180,7 @@ def run(config: GenerateConfig) -> dict[str, Any]:
         for shard, digest, counts in _make_all(config, shards):
             card["shards"][shard.name] = {"frames": shard.frames, "split": shard.split, "sha256": digest,
                                           "counts": counts}
-            card |= _totals(card["shards"])
+            card |= totals(card["shards"])
             _write_atomic(config.out / "dataset.json", json.dumps(card, indent=2, sort_keys=True).encode())
             progress.advance(bar, shard.frames)
     made = sum(shard.frames for shard in shards)
@@ -356,7 +356,7 @@ def counts_of(labels: dict[str, Array]) -> Counts:
         labels[field][labels[field] >= 0], return_counts=True), strict=True)} for kind, (field, names) in named.items()}
 
 
-def _totals(shards: dict[str, Any]) -> dict[str, Any]:
+def totals(shards: dict[str, Any]) -> dict[str, Any]:
     """What all shards of a card show together, by split, and one hash over theirs."""
     totals: dict[str, dict[str, dict[str, int]]] = {}
     for shard in shards.values():

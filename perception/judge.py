@@ -32,7 +32,7 @@ from perception.detection_metrics import average_precision, coco_json, coco_resu
 from perception.generate import GenerateConfig
 from perception.lane_metrics import as_points, culane, tusimple
 from perception.perceiver import NO_SIGN, SEEN_SHARE, Perceiver, Percept, joined
-from perception.tasks import BLIND_STOP_M, names_of_rows
+from perception.tasks import BLIND_STOP_M
 
 Ratios = dict[str, tuple[Array, Array]]  # by figure: what is summed over pictures (N,), and what that is divided by
 BATCH = 50
@@ -141,7 +141,7 @@ def ratios(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> 
 def wholes(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> dict[str, float]:
     """COCO's AP of signs and lights, F1 from TuSimple's means, and calibration errors."""
     found: dict[str, float] = {}
-    near = names_of_rows(labels["sign_class"]) >= 0  # signs without a name are not asked for
+    near = labels["sign_class"] >= 0
     truth_box = [box[there] for box, there in zip(labels["sign_box_px"], near, strict=True)]
     truth_class = [kind[there] for kind, there in zip(labels["sign_class"], near, strict=True)]
     told = percept.sign_class != NO_SIGN
@@ -226,7 +226,7 @@ def _stop(percept: Percept, labels: dict[str, Array]) -> Ratios:
 
 def _signs(percept: Percept, labels: dict[str, Array]) -> Ratios:
     """Share of the signs that are found (IoU 0.5), and found and rightly named, by distance."""
-    there = names_of_rows(labels["sign_class"]) >= 0
+    there = labels["sign_class"] >= 0
     told = (percept.sign_class != NO_SIGN)[:, None]
     hit = told & (metrics.boxes_iou(labels["sign_box_px"][:, :, None], percept.sign_box_px[:, None]) >= 0.5)
     is_found, is_read = hit.any(2), (hit & (labels["sign_class"][:, :, None] == percept.sign_class[:, None])).any(2)

@@ -25,6 +25,7 @@ from perception import checkpoint
 from perception.lampcrops import STATES, draw_crop
 from perception.model import convolution
 from perception.photos import Pictures, View, write_csv
+from perception.schedule import move_average
 
 WEIGHTS = Path(__file__).parent / "weights" / "lights"
 SIDE_PX = 32
@@ -102,9 +103,7 @@ def run(config: LightTrainConfig) -> dict[str, Any]:
             torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0, error_if_nonfinite=True)
             optimizer.step()
             cycle.step()
-            decay = min(AVERAGE_DECAY, (1 + step) / (10 + step))
-            for slow, fast in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
-                slow.lerp_(fast, 1 - decay) if slow.is_floating_point() else slow.copy_(fast)
+            move_average(mean, model, step, AVERAGE_DECAY)
     figures = measure(LightReader(mean), *drawn(VAL_CROPS, np.random.default_rng([config.seed, 1])))
     settings = {k: v for k, v in asdict(config).items() if k != "out"}
     checkpoint.save(config.out / "lights", mean.state_dict(), {"kind": "lights", "states": list(STATES),

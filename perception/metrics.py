@@ -14,8 +14,9 @@ import numpy as np
 from envs.geometry import Array, wrap_angle
 from envs.labels import LEAD_MAX_M, PATH_STATIONS_M, STOP_MAX_M
 from envs.roads.network import Control
+from envs.signs import SIGNS
 from perception.perceiver import NO_SIGN, Percept
-from perception.tasks import BLIND_STOP_M, NO_NAME, ROW_OF_NAME, names_of_rows
+from perception.tasks import BLIND_STOP_M
 
 NEAR_M = 20.0  # the path is judged this far
 BOUNDARY_SHARE = 0.015  # of the width: a boundary point this near is right (5 px of 320)
@@ -109,10 +110,10 @@ def _stop(percept: Percept, labels: dict[str, Array]) -> dict[str, float]:
 def _signs(percept: Percept, labels: dict[str, Array]) -> dict[str, float]:
     """AP50 by class and as one class; share of signs found and rightly named by distance."""
     found = percept.sign_class != NO_SIGN
-    there = names_of_rows(labels["sign_class"]) >= 0  # signs without a name are not asked for
+    there = labels["sign_class"] >= 0
     figures = {"sign_ap50_any": average_precision(percept, labels, found, there)}
     by_class = [average_precision(percept, labels, percept.sign_class == row, labels["sign_class"] == row)
-                for row in ROW_OF_NAME[:NO_NAME] if (labels["sign_class"] == row).any()]
+                for row in range(len(SIGNS)) if (labels["sign_class"] == row).any()]
     figures["sign_ap50"] = float(np.mean(by_class)) if by_class else float("nan")
     overlap = boxes_iou(labels["sign_box_px"][:, :, None], percept.sign_box_px[:, None])
     is_read = ((overlap > 0.3) & (labels["sign_class"][:, :, None] == percept.sign_class[:, None])).any(2)

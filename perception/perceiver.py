@@ -25,12 +25,14 @@ from perception import checkpoint
 from perception.checkpoint import CheckpointError
 from perception.export import OnnxNet
 from perception.model import DriveNet, ModelConfig, frozen
+from perception.namer import Namer
 from perception.surroundings import Surroundings, said
-from perception.tasks import NO_NAME, ROW_OF_NAME, SIGN_NAMES
+from perception.tasks import ROW_OF_NAME, SIGN_NAMES
 
 WEIGHTS = Path(__file__).parent / "weights" / "perception"
 NO_SIGN = -1
 SEEN_SHARE = 0.5  # a boundary point is given where its presence is at least this likely
+MARGIN = 0.1  # of a sign's size, left about it on each side for the namer
 PEAK_SHARE = 0.3  # a peak of the sign map below this is not named
 CAMERA_TO_BUMPER_M = EGO_SHAPE.front_m - CameraConfig().forward_m
 STOP_NAME, YIELD_NAME = SIGN_NAMES.index("stop"), SIGN_NAMES.index("yield")
@@ -88,8 +90,9 @@ BACKENDS: dict[str, Callable[[DriveNet], Callable[[torch.Tensor, torch.Tensor], 
 class Perceiver:
     """The network frozen for use. Deterministic for a given batch; torch's thread count is the caller's."""
 
-    def __init__(self, model: DriveNet, camera: CameraConfig | None = None, backend: str = "onnx") -> None:
-        self._net = BACKENDS[backend](model)
+    def __init__(self, model: DriveNet, camera: CameraConfig | None = None, backend: str = "onnx",
+                 namer: Namer | None = None) -> None:
+        self._net, self._namer = BACKENDS[backend](model), namer
         self.camera = camera or CameraConfig()
 
     @staticmethod
@@ -102,7 +105,8 @@ class Perceiver:
         model, trained = load_network(source)
         if camera is not None:
             _require_same_view(camera, trained, source)
-        return Perceiver(model, camera or trained, backend)
+        namer = Namer.load(backend="torch" if backend == "torch" else "onnx")
+        return Perceiver(model, camera or trained, backend, namer)
 
     def perceive(self, camera: Array, command: Array) -> Percept:
         """Look at frames uint8 (N, H, W, 3) with commands (N, 5), one-hot of Command and metres to the manoeuvre."""
@@ -114,11 +118,11 @@ class Perceiver:
             present = torch.sigmoid(outputs["boundary_logit"])
         out = {name: value.numpy() for name, value in outputs.items()}
         log_names, seen = names.numpy(), present.numpy()
-        name_share = np.exp(log_names)
-        best = name_share.argmax(2)
         stop_m = (out["stop"] * STOP_MAX_M).clip(0, STOP_MAX_M)
-        is_sign = (best != NO_NAME) & (out["sign_peak"] >= PEAK_SHARE)
         box_px = out["sign_box"] * np.array([width, height, width, height], np.float32)
+        sign_class, share = _named(log_names) if self._namer is None else _named_anew(
+            self._namer, camera, box_px, out["sign_peak"] >= PEAK_SHARE)
+        is_sign = (sign_class != NO_SIGN) & (out["sign_peak"] >= PEAK_SHARE)
         focal_px = width / 2 / math.tan(math.radians(self.camera.horizontal_fov_deg) / 2)
         return Percept(
             path_m=out["path"],
@@ -129,13 +133,39 @@ class Perceiver:
             stop_m=stop_m,
             stop_confidence=_stop_share(out, stop_m, log_names),
             sign_box_px=box_px,
-            sign_class=np.where(is_sign, ROW_OF_NAME[best], NO_SIGN),
-            sign_confidence=np.where(is_sign, out["sign_peak"] * name_share.max(2), np.float32(0)),
+            sign_class=np.where(is_sign, sign_class, NO_SIGN),
+            sign_confidence=np.where(is_sign, out["sign_peak"] * share, np.float32(0)),
             sign_distance_m=out["sign_distance_m"],
             sign_bearing_rad=np.arctan((width / 2 - box_px[:, :, [0, 2]].mean(2)) / focal_px),
             embedding=out["embedding"],
             around=said(out, width) if "lanes" in out else None,
         )
+
+
+def _named(log_names: Array) -> tuple[Array, Array]:
+    """Row of SIGNS (N, 4), -1 for none, and its share, by the network's own glimpses: six names at most."""
+    shares = np.exp(log_names)
+    return ROW_OF_NAME[shares.argmax(2)], shares.max(2)
+
+
+def _named_anew(namer: Namer, camera: Array, box_px: Array, is_asked: Array) -> tuple[Array, Array]:
+    """The same by the namer, of all signs; only boxes (N, 4, 4) that are asked for (N, 4) are looked at."""
+    named = np.full(is_asked.shape, NO_SIGN), np.zeros(is_asked.shape, np.float32)
+    asked = np.argwhere(is_asked)
+    shares = namer.name([_square(camera[frame], box_px[frame, k]) for frame, k in asked])
+    best = shares.argmax(1)
+    named[0][is_asked] = np.where(best == len(SIGNS), NO_SIGN, best)
+    named[1][is_asked] = shares[np.arange(len(best)), best]
+    return named
+
+
+def _square(frame: Array, box_px: Array) -> Array:
+    """The square around a box, with MARGIN of its longer side about it, as far as it lies in the frame (H, W, 3)."""
+    half = max(float((box_px[2:] - box_px[:2]).max()) * (1 + 2 * MARGIN), 2.0) / 2
+    (left, top), (right, bottom) = ((box_px[:2] + box_px[2:]) / 2 + step for step in (-half, half))
+    height, width = frame.shape[:2]
+    x, y = min(max(round(float(left)), 0), width - 2), min(max(round(float(top)), 0), height - 2)
+    return np.ascontiguousarray(frame[y:max(round(float(bottom)), y + 2), x:max(round(float(right)), x + 2)])
 
 
 def load_network(source: Path) -> tuple[DriveNet, CameraConfig]:

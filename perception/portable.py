@@ -99,7 +99,11 @@ def metadata(camera: CameraConfig) -> dict[str, Any]:
                     "lead_log_error": "log of its error", "stop": f"share of {STOP_MAX_M} m from the front bumper",
                     "stop_logits": "no line, stop line, yield line", "embedding": "in [-1, 1]",
                     "sign_map": "heat logit, offset x, y [cells], log width, log height [glance px], log distance [m]",
-                    "logits": "of sign_names"},
+                    "logits": "of sign_names",
+                    "lanes": "share of the width, by line and row", "lanes_logit": "presence",
+                    "marking_logits": "kind of marking, by line", "drivable_logit": "road, by cell of 40 x 80",
+                    "light_share": "of each phase, for the own light", "light_none": "that there is none",
+                    "light": "(metres to its line - 30) / 10", "light_cells": "where it is, 20 x 40"},
         "frame": "ISO 8855: x forward, y left, z up, origin on the ground under the rear axle"}
 
 

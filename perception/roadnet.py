@@ -33,6 +33,7 @@ from perception.dataset import Frames
 from perception.looks import disturbed
 from perception.model import convolution, folded
 from perception.roadscapes import COLUMNS, HEIGHT_PX, RIDGE_CELLS, ROWS, WIDTH_PX, Scape, draw_scape
+from perception.schedule import move_average
 
 WEIGHTS = Path(__file__).parent / "weights" / "road"
 AVERAGE_DECAY = 0.995
@@ -240,9 +241,7 @@ def run(config: RoadTrainConfig) -> dict[str, Any]:
             optimizer.step()
             cycle.step()
             step += 1
-            decay = min(AVERAGE_DECAY, (1 + step) / (10 + step))
-            for slow, fast in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
-                slow.lerp_(fast, 1 - decay) if slow.is_floating_point() else slow.copy_(fast)
+            move_average(mean, model, step, AVERAGE_DECAY)
         reader = RoadReader(copy.deepcopy(mean))
         figures = {f"{name}_{figure}": value for name, part in sets.items()
                    for figure, value in measure(reader, part).items()}

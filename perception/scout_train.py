@@ -26,6 +26,7 @@ from envs.geometry import Array
 from perception import checkpoint
 from perception.metrics import boxes_iou
 from perception.scenes import Scene, scene, world_frames
+from perception.schedule import move_average, one_cycle
 from perception.scout import LOG_OF_PIXEL, STRIDE_PX, ScoutConfig, ScoutNet, best_of_each, describe, peaks
 
 AVERAGE_DECAY = 0.998  # of the exponential mean of the weights, per step
@@ -136,20 +137,14 @@ class ScoutTraining:
         """One step on a batch; returns the losses."""
         pixels, goal = batch_of(scenes)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * _one_cycle(self.step / self.config.steps)
+            group["lr"] = self.config.rate * one_cycle(self.step / self.config.steps, WARM_UP)
         heat_loss, box_loss = losses_of(self.model(pixels), goal)
         self.optimizer.zero_grad()
         (heat_loss + BOX_WEIGHT * box_loss).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
         self.optimizer.step()
         self.step += 1
-        decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
-        present = self.model.state_dict()
-        for name, value in self.mean.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(present[name], 1 - decay)
-            else:
-                value.copy_(present[name])
+        move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
         return float(heat_loss.detach()), float(box_loss.detach())
 
     def finish_epoch(self, figures: dict[str, float]) -> bool:
@@ -193,12 +188,6 @@ def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights as float16, as they are shipped; counters stay."""
     return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
-
-def _one_cycle(progress: float) -> float:
-    """Share of the highest rate at `progress` in [0, 1]: a linear rise, then a cosine to 1 %."""
-    if progress < WARM_UP:
-        return 0.04 + 0.96 * progress / WARM_UP
-    return 0.01 + 0.99 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 def batch_of(scenes: list[Scene]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -28,7 +28,9 @@ from perception import checkpoint, dataset, metrics, surroundings
 from perception.dataset import Frames, Look
 from perception.looks import disturbed
 from perception.model import DriveNet, ModelConfig, cut_crops, describe, find_peaks, glance_of
+from perception.namer import Namer
 from perception.perceiver import Perceiver, joined
+from perception.schedule import move_average, one_cycle
 from perception.tasks import TASKS, Tensors, tasks_of
 
 SHOWN = {"path_lateral_m": "path m", "boundary_f1": "lane F1", "lead_abs_rel": "lead rel", "stop_f1": "stop F1",
@@ -36,7 +38,6 @@ SHOWN = {"path_lateral_m": "path m", "boundary_f1": "lane F1", "lead_abs_rel": "
          "lanes_f1": "lanes F1", "drivable_iou": "road IoU", "my_light_right": "my light"}
 COLUMNS = ("epoch", "loss", *SHOWN.values(), "to perfect", "s")
 AVERAGE_DECAY = 0.995  # of the exponential mean of the weights, per step
-WARM_UP = 0.1  # share of the steps in which the rate rises
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Training:
     """The state of a run: weights, their running mean, the optimizer, what was best. On disk after every epoch."""
 
     def __init__(self, config: TrainConfig, train: Frames) -> None:
-        self.config, self.camera = config, train.camera
+        self.config, self.camera, self.namer = config, train.camera, Namer.load()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = DriveNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -161,13 +162,13 @@ class Training:
         tasks = tasks_of(outputs)
         losses = {task.name: task.loss(outputs, targets) for task in tasks}
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * _one_cycle(self.step / self.steps)
+            group["lr"] = self.config.rate * one_cycle(self.step / self.steps)
         self.optimizer.zero_grad()
         torch.stack([task.weight * losses[task.name] for task in tasks]).sum().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
         self.optimizer.step()
         self.step += 1
-        self._average()
+        move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def _crops(self, train: Frames, rows: Array, outputs: Tensors, targets: Tensors,
@@ -180,19 +181,9 @@ class Training:
         names[:, -2:] = torch.where(true_class[:, :2] >= 0, true_class[:, :2], -1)
         return cut_crops(torch.from_numpy(train.rgb[rows]), boxes), names
 
-    def _average(self) -> None:
-        """Move the mean weights towards the present ones, faster at the start; counters and statistics are copied."""
-        decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
-        present = self.model.state_dict()
-        for name, value in self.mean.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(present[name], 1 - decay)
-            else:
-                value.copy_(present[name])
-
     def judge(self, model: DriveNet, frames: Frames, floor: dict[str, float]) -> dict[str, float]:
         """The figures of metrics.measure for a model on all frames, looked at in batches of 50."""
-        perceiver = Perceiver(copy.deepcopy(model), self.camera)
+        perceiver = Perceiver(copy.deepcopy(model), self.camera, namer=self.namer)
         parts = [perceiver.perceive(frames.rgb[i:i + 50], frames.labels["command"][i:i + 50])
                  for i in range(0, len(frames), 50)]
         percept = joined(parts)
@@ -258,12 +249,6 @@ def _glances(frames: Frames) -> Tensor:
     parts = [glance_of(torch.from_numpy(frames.rgb[i:i + 200])) * 60.0 + 118.0 for i in range(0, len(frames), 200)]
     return torch.cat([part.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous() for part in parts])
 
-
-def _one_cycle(progress: float) -> float:
-    """Share of the highest rate at `progress` in [0, 1]: a linear rise, then a cosine to 1 %."""
-    if progress < WARM_UP:
-        return 0.04 + 0.96 * progress / WARM_UP
-    return 0.01 + 0.99 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 def _table(floor: dict[str, float]) -> Table:

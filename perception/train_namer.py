@@ -34,12 +34,12 @@ from envs.config import require
 from envs.geometry import Array
 from perception import checkpoint, crops, templates
 from perception.namer import NamerConfig, SignNet, describe
+from perception.schedule import move_average, one_cycle
 from perception.templates import NO_SIGN, Bank
 
 VAL_SEED, TEST_SEED = 1_000_001, 1_000_002  # of plates and crops that are never trained on
 COLUMNS = ("epoch", "loss", "val loss", "val accuracy", "val recall", "s")
 AVERAGE_DECAY = 0.999  # of the exponential mean of the weights, per step
-WARM_UP = 0.1  # share of the steps in which the rate rises
 
 
 @dataclass(frozen=True)
@@ -150,20 +150,14 @@ class Training:
     def _learn(self, pictures: Array, labels: Array) -> float:
         """One step on a batch; returns the loss."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * _one_cycle(self.step / (self.config.epochs * self.config.steps))
+            group["lr"] = self.config.rate * one_cycle(self.step / (self.config.epochs * self.config.steps))
         self.optimizer.zero_grad()
         loss = cross_entropy(self.model(torch.from_numpy(pictures)), torch.from_numpy(labels))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
         self.optimizer.step()
         self.step += 1
-        decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
-        present = self.model.state_dict()
-        for name, value in self.mean.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(present[name], 1 - decay)
-            else:
-                value.copy_(present[name])
+        move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
         return float(loss.detach())
 
     def judge(self, pictures: Array, labels: Array) -> dict[str, float]:
@@ -309,9 +303,3 @@ def _plain(figures: dict[str, float]) -> dict[str, float | None]:
     """Figures as JSON: nan, where there was nothing to judge, becomes null."""
     return {name: round(value, 4) if math.isfinite(value) else None for name, value in figures.items()}
 
-
-def _one_cycle(progress: float) -> float:
-    """Share of the highest rate at `progress` in [0, 1]: a linear rise, then a cosine to 1 %."""
-    if progress < WARM_UP:
-        return 0.04 + 0.96 * progress / WARM_UP
-    return 0.01 + 0.99 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2

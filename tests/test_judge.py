@@ -12,7 +12,6 @@ from perception.dataset import Frames
 from perception.generate import DatasetError, GenerateConfig, Shard, make_shard
 from perception.judge import EvalConfig, judge, of_usual_camera, ratios, wholes
 from perception.perceiver import NO_SIGN, Percept
-from perception.tasks import names_of_rows
 
 CAMERA = CameraConfig()
 
@@ -50,7 +49,7 @@ def labels():
 def oracle(truth):
     """Says exactly what is true; of signs only those that have a name."""
     num = len(truth["path_m"])
-    there = names_of_rows(truth["sign_class"][:, :4]) >= 0
+    there = truth["sign_class"][:, :4] >= 0
     return FullPercept(
         path_m=truth["path_m"], path_confidence=np.ones(num), boundaries_px=truth["boundaries_px"],
         boundary_confidence=np.ones((num, 2)), lead_m=truth["lead_m"], stop_m=truth["stop_m"].clip(0, 40),

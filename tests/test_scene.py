@@ -75,8 +75,7 @@ def test_straight_road_has_the_paint_the_rules_ask_for():
     scene = static_scene(straight_road.TOWN)
     dashes = len(np.arange(GAP_M / 2, 150 - DASH_M, DASH_M + GAP_M)) + len(
         np.arange(GAP_M / 2, 230 - DASH_M, DASH_M + GAP_M))
-    junction = 2 * 20 + DASH_M * 2  # turn lanes carry their own edge lines and one dashed middle
-    lines = 2 * 380 + dashes * DASH_M + junction
+    lines = 2 * 380 + dashes * DASH_M  # nothing is painted in the junction
     assert area_of(scene, SemanticClass.MARKING) == pytest.approx(LINE_WIDTH_M * lines, rel=0.02)
     assert area_of(scene, SemanticClass.STOP_LINE) == pytest.approx(0.5 * (3.5 - LINE_WIDTH_M))
     assert area_of(scene, SemanticClass.ROAD) == pytest.approx(400 * 8)
