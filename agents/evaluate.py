@@ -221,12 +221,12 @@ def run_episode(env: DrivingEnv, policy: Policy, scenario: Scenario, seed: int,
 
 
 def percept_of(policy: Policy) -> dict[str, Array] | None:
-    """What a perceiving policy saw at its last `act`: fields of Percept without batch axis and embedding."""
+    """What a perceiving policy saw at its last `act`: arrays of Percept without batch axis and embedding."""
     percept = getattr(getattr(policy, "features", policy), "percept", None)
     if percept is None:
         return None
     return {field.name: np.array(getattr(percept, field.name)[0]) for field in dataclasses.fields(percept)
-            if field.name != "embedding"}
+            if field.name not in ("embedding", "around")}
 
 
 class Recorder:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from agents.features import SIZE
 from agents.policies import Actor, PolicyError
 from envs.config import CameraConfig, ConfigError, DriveConfig
 from envs.state import ActionError
+from perception.perceiver import Perceiver
 from scenarios import recording, spec
 from scenarios.spec import Scenario, ScenarioError
 
@@ -189,3 +191,10 @@ def test_seeds_of_episodes_differ_and_stay():
     seeds = [episode_seed(0, k) for k in range(200)]
     assert len(set(seeds)) == 200 and seeds == [episode_seed(0, k) for k in range(200)]
     assert episode_seed(1, 0) != episode_seed(0, 0)
+
+
+def test_what_the_shipped_network_saw_can_be_recorded():
+    """Its surroundings are no array of the percept; they are left out of recordings."""
+    percept = Perceiver.load().perceive(np.zeros((1, 160, 320, 3), np.uint8), np.zeros((1, 5), np.float32))
+    told = evaluate.percept_of(SimpleNamespace(percept=percept))
+    assert told is not None and told["path_m"].shape == (12, 2) and {"embedding", "around"}.isdisjoint(told)
