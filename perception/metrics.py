@@ -147,9 +147,13 @@ def average_precision(percept: Percept, labels: dict[str, Array], found: Array, 
     num_true = int(there.sum())
     if not num_true:
         return float("nan")
-    ranked = np.array(hits, float)[np.argsort(-np.array(scores), kind="stable")]
-    right = np.cumsum(ranked)
-    recall, precision = right / num_true, right / np.arange(1, len(ranked) + 1)
+    return interpolated_precision(np.array(scores), np.array(hits, float), num_true)
+
+
+def interpolated_precision(score: Array, is_hit: Array, num_true: int) -> float:
+    """COCO's AP of detections with scores (K,), right or wrong (K,), over 101 recall points of `num_true` > 0."""
+    right = np.cumsum(is_hit[np.argsort(-score, kind="stable")])
+    recall, precision = right / num_true, right / np.arange(1, len(right) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     at = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
-    return float(np.append(envelope, 0.0)[np.minimum(at, len(ranked))].mean())
+    return float(np.append(envelope, 0.0)[at].mean())

@@ -116,8 +116,7 @@ class Scout:
             model = ScoutNet(ScoutConfig(**meta["model"]))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{source} does not describe a scout ({error}); train again") from error
-        whole = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-        checkpoint.restore(model, whole, source)
+        checkpoint.restore(model, tensors, source)  # from float16 to the network's float32
         return Scout(model, backend)
 
     def find(self, photo: Array) -> Found:

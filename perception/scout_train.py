@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from envs.config import require
 from envs.geometry import Array
 from perception import checkpoint
-from perception.metrics import boxes_iou
+from perception.metrics import boxes_iou, interpolated_precision
 from perception.scenes import Scene, scene, world_frames
 from perception.schedule import move_average, one_cycle
 from perception.scout import LOG_OF_PIXEL, STRIDE_PX, ScoutConfig, ScoutNet, best_of_each, describe, peaks
@@ -152,13 +152,10 @@ class ScoutTraining:
         is_best = figures["ap50"] > self.best["figures"]["ap50"]
         if is_best:
             self.best = {"step": self.step, "figures": {k: round(v, 4) for k, v in figures.items()}}
-            checkpoint.save(self.config.out / "scout", halved(self.mean.state_dict()), describe(self.mean) | {
-                "step": self.step, "figures": self.best["figures"], "settings": self._settings()})
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
-        checkpoint.save(self.config.out / "state", tensors, {
+            checkpoint.save(self.config.out / "scout", checkpoint.halved(self.mean.state_dict()),
+                            describe(self.mean) | {"step": self.step, "figures": self.best["figures"],
+                                                    "settings": self._settings()})
+        checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
             "kind": "scout training", "settings": self._settings(), "step": self.step, "best": self.best})
         return is_best
 
@@ -167,27 +164,9 @@ class ScoutTraining:
         return {k: v for k, v in asdict(self.config).items() if k not in ("out", "patience", "threads")}
 
     def _resume(self) -> None:
-        source = self.config.out / "state"
-        tensors, meta = checkpoint.load(source)
-        if meta.get("settings") != self._settings():
-            raise checkpoint.CheckpointError(f"{source} belongs to a run with other settings; name another --out, "
-                                             "or delete it")
-        for prefix, module in (("model.", self.model), ("mean.", self.mean)):
-            checkpoint.restore(module, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)},
-                               source)
-        state: dict[int, dict[str, Tensor]] = {}  # of the optimizer, by parameter
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, slot = name.split(".")
-                state.setdefault(int(index), {})[slot] = value
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+        meta = checkpoint.restore_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
+            "settings": self._settings()})
         self.step, self.best = meta["step"], meta["best"]
-
-
-def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as float16, as they are shipped; counters stay."""
-    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-
 
 
 def batch_of(scenes: list[Scene]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -254,12 +233,9 @@ def judge(model: ScoutNet, scenes: list[Scene]) -> dict[str, float]:
         scores += score[matters].tolist()
         hits += right[matters].tolist()
         num_signs += int(one.counts.sum())
-    ranked = np.array(hits, float)[np.argsort(-np.array(scores), kind="stable")] if hits else np.zeros(1)
-    recall, precision = ranked.cumsum() / max(num_signs, 1), ranked.cumsum() / np.arange(1, len(ranked) + 1)
-    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    at = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
     sure = np.array(hits, bool)[np.array(scores) >= 0.4]
-    return {"ap50": float(envelope[at].mean()), "recall": float(sure.sum() / max(num_signs, 1)),
+    ap50 = interpolated_precision(np.array(scores), np.array(hits, float), max(num_signs, 1))
+    return {"ap50": ap50, "recall": float(sure.sum() / max(num_signs, 1)),
             "precision": float(sure.mean()) if len(sure) else 0.0}
 
 

@@ -201,11 +201,7 @@ class Training:
                 "kind": "perception", "camera": asdict(self.camera), "epoch": self.epoch_number,
                 "train_frames": len(self.glance), "val_frames": len(val), "figures": _plain(figures),
                 "floor": _plain(floor), "settings": self._settings()})
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
-        checkpoint.save(self.config.out / "state", tensors, {
+        checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
             "kind": "perception training", "settings": self._settings(), "epoch": self.epoch_number, "step": self.step,
             "steps": self.steps, "best": self.best})
         return is_best
@@ -216,20 +212,8 @@ class Training:
 
     def _resume(self) -> None:
         """Go on where the run in `out` stopped; raises CheckpointError if it had other settings or other frames."""
-        source = self.config.out / "state"
-        tensors, meta = checkpoint.load(source)
-        if meta.get("settings") != self._settings() or meta.get("steps") != self.steps:
-            raise checkpoint.CheckpointError(f"{source} belongs to a run with other settings or frames; "
-                                             "name another --out, or delete it")
-        for prefix, module in (("model.", self.model), ("mean.", self.mean)):
-            checkpoint.restore(module, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)},
-                               source)
-        state: dict[int, dict[str, Tensor]] = {}  # of the optimizer, by parameter
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, slot = name.split(".")
-                state.setdefault(int(index), {})[slot] = value
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+        meta = checkpoint.restore_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
+            "settings": self._settings(), "steps": self.steps}, "settings or frames")
         self.epoch_number, self.step, self.best = meta["epoch"], meta["step"], meta["best"]
 
 

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from rich.live import Live
 from rich.table import Table
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.tensorboard import SummaryWriter
 
@@ -170,11 +169,7 @@ class Training:
         if is_best:
             self.best = {"epoch": self.epoch, "figures": _plain(figures)}
             checkpoint.save(self.config.out / "best", self.mean.state_dict(), describe(self.mean))
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
-        checkpoint.save(self.config.out / "state", tensors, {
+        checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
             "kind": "sign namer training", "settings": self._settings(), "epoch": self.epoch, "step": self.step,
             "best": self.best})
         return is_best
@@ -187,11 +182,9 @@ class Training:
                                for name, value in tensors.items()})
         temperature = calibrated(logits_of(model, val[0]), val[1])
         figures = _plain(measure(logits_of(model, test[0]) / temperature, test[1]))
-        checkpoint.save(self.config.out / "namer", {
-            name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()
-        }, describe(model) | {"temperature": temperature, "epoch": self.best["epoch"], "figures": figures,
-                              "crops": self.best["epoch"] * self.config.steps * self.config.batch,
-                              "settings": self._settings()})
+        checkpoint.save(self.config.out / "namer", checkpoint.halved(model.state_dict()), describe(model) | {
+            "temperature": temperature, "epoch": self.best["epoch"], "figures": figures,
+            "crops": self.best["epoch"] * self.config.steps * self.config.batch, "settings": self._settings()})
         return {"checkpoint": str(self.config.out / "namer"), "epochs": self.epoch, "best_epoch": self.best["epoch"],
                 "figures": figures, "temperature": temperature}
 
@@ -201,20 +194,8 @@ class Training:
 
     def _resume(self) -> None:
         """Go on where the run in `out` stopped; raises CheckpointError if it had other settings."""
-        source = self.config.out / "state"
-        tensors, meta = checkpoint.load(source)
-        if meta.get("settings") != self._settings():
-            raise checkpoint.CheckpointError(f"{source} belongs to a run with other settings; name another --out, "
-                                             "or delete it")
-        for prefix, module in (("model.", self.model), ("mean.", self.mean)):
-            checkpoint.restore(module, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)},
-                               source)
-        state: dict[int, dict[str, Tensor]] = {}  # of the optimizer, by parameter
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, slot = name.split(".")
-                state.setdefault(int(index), {})[slot] = value
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+        meta = checkpoint.restore_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
+            "settings": self._settings()})
         self.epoch, self.step, self.best = meta["epoch"], meta["step"], meta["best"]
 
 
