@@ -67,7 +67,10 @@ def read(folder: str | Path, split: str) -> Frames:
 
 def by_usual_camera(frames: Frames) -> Frames:
     """Those frames that the data set's own camera took, not one mounted oddly: of these a path is known in metres."""
-    usual = frames.labels["camera_fov_deg"] == np.float32(frames.camera.horizontal_fov_deg)
+    camera = frames.camera
+    usual = np.all([np.isclose(frames.labels[name], value) for name, value in (
+        ("camera_height_m", camera.height_m), ("camera_pitch_deg", camera.pitch_deg),
+        ("camera_fov_deg", camera.horizontal_fov_deg))], axis=0)
     return Frames(frames.camera, frames.rgb[usual], {name: values[usual] for name, values in frames.labels.items()})
 
 

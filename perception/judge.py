@@ -92,13 +92,10 @@ def run(config: EvalConfig) -> dict[str, Any]:
 
 def of_usual_camera(frames: Frames) -> Frames:
     """The frames taken by the camera that drives. Raises DatasetError if there is none."""
-    camera = frames.camera
-    usual = np.all([np.isclose(frames.labels[name], value) for name, value in (
-        ("camera_height_m", camera.height_m), ("camera_pitch_deg", camera.pitch_deg),
-        ("camera_fov_deg", camera.horizontal_fov_deg))], axis=0)
-    if not usual.any():
+    usual = dataset.by_usual_camera(frames)
+    if not len(usual):
         raise generate.DatasetError("no frame was taken by the usual camera; generate more, or give --odd-cameras")
-    return Frames(camera, frames.rgb[usual], {name: values[usual] for name, values in frames.labels.items()})
+    return usual
 
 
 def look(perceiver: Perceiver, frames: Frames) -> Percept:

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 import torch
 from rich.progress import track
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from envs.config import require
 from envs.geometry import Array
 from perception import checkpoint
 from perception.lampcrops import STATES, draw_crop
-from perception.model import convolution
+from perception.model import convolution, normalised
 from perception.photos import Pictures, View, write_csv
 from perception.schedule import move_average
 
@@ -71,11 +71,6 @@ def squeezed(crop: Array) -> Array:
     is_large = min(crop.shape[:2]) >= SIDE_PX
     return np.asarray(cv2.resize(crop, (SIDE_PX, SIDE_PX),
                                  interpolation=cv2.INTER_AREA if is_large else cv2.INTER_LINEAR))
-
-
-def normalised(crops: Array) -> Tensor:
-    """uint8 (N, 32, 32, 3) -> float32 (N, 3, 32, 32)."""
-    return torch.from_numpy(crops).permute(0, 3, 1, 2).float().sub_(118.0).mul_(1 / 60.0)
 
 
 def drawn(count: int, rng: np.random.Generator) -> tuple[Array, Array]:

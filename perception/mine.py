@@ -24,6 +24,7 @@ from envs.roads.network import Control
 from envs.state import Phase
 from perception import generate
 from perception.checkpoint import replace_file
+from perception.dataset import Frames, by_usual_camera
 from perception.generate import GenerateConfig, Shard
 from perception.metrics import boxes_iou
 from perception.perceiver import Perceiver, Percept
@@ -70,10 +71,9 @@ def run(config: MineConfig) -> dict[str, Any]:
     size = source.shard_frames
     for index in track(range(-(-config.candidates // size)), "mine"):
         shard = generate.make_shard(source, Shard("train", index, min(size, config.candidates - index * size)))
-        usual = shard["camera_fov_deg"] == np.float32(camera.horizontal_fov_deg)  # the network is made for this camera
-        shard = {name: values[usual] for name, values in shard.items()}
-        parts.append(shard)
-        errors.append(badness(perceiver.perceive(shard["rgb"], shard["command"]), shard))
+        frames = by_usual_camera(Frames(camera, shard.pop("rgb"), shard))  # the network is made for this camera alone
+        parts.append(frames.labels | {"rgb": frames.rgb})
+        errors.append(badness(perceiver.perceive(frames.rgb, frames.labels["command"]), frames.labels))
     error = np.concatenate(errors)
     kept = np.sort(np.argsort(-error, kind="stable")[:max(round(config.keep * len(error)), 1)])
     arrays = {name: np.concatenate([part[name] for part in parts])[kept] for name in parts[0]}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from envs.geometry import Array
 from envs.labels import LANE_ROWS, PATH_STATIONS_M
 from perception.surroundings import SurroundingsHead
 from perception.tasks import NUM_NAMES
@@ -202,7 +203,12 @@ def glance_of(image: Tensor) -> Tensor:
     glance = np.empty((len(image), GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX, 3), np.uint8)
     for frame, small in zip(image.numpy(), glance, strict=True):
         cv2.resize(frame, (GLANCE_WIDTH_PX, GLANCE_HEIGHT_PX), dst=small, interpolation=cv2.INTER_AREA)
-    return torch.from_numpy(glance).permute(0, 3, 1, 2).float().sub_(PIXEL_MEAN).mul_(PIXEL_SCALE)
+    return normalised(glance)
+
+
+def normalised(pixels: Array) -> Tensor:
+    """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) of mean about 0 and spread about 1, channels last."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().sub_(PIXEL_MEAN).mul_(PIXEL_SCALE)
 
 
 def with_glimpses(outputs: dict[str, Tensor], image: Tensor, name: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ from envs.lane_lines import anchor_rows
 from perception import checkpoint, dataset
 from perception.dataset import Frames
 from perception.looks import disturbed
-from perception.model import convolution, folded
+from perception.model import convolution, folded, normalised
 from perception.roadscapes import COLUMNS, HEIGHT_PX, RIDGE_CELLS, ROWS, WIDTH_PX, Scape, draw_scape
 from perception.schedule import move_average
 
@@ -190,12 +190,6 @@ def varied(rgb: Array, labels: Array, horizon: float, rng: np.random.Generator) 
     return disturbed(rgb, rng), labels, horizon
 
 
-def normalised(rgb: Array) -> Tensor:
-    """uint8 (N, H, W, 3) -> float32 (N, 3, H, W)."""
-    pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float().sub_(118.0).mul_(1 / 60.0)
-    return pixels.contiguous()
-
-
 def road_loss(logits: Tensor, horizon: Tensor, labels: Tensor, truth: Tensor) -> Tensor:
     """Weighted binary cross-entropies of road and line (a line's cells count more), and the horizon's error."""
     road, road_weight, line, line_weight = (labels[..., k].float() / 255 for k in range(4))
@@ -233,7 +227,7 @@ def run(config: RoadTrainConfig) -> dict[str, Any]:
         rng = np.random.default_rng([config.seed, epoch, 1])
         model.train()
         for rgb, labels, horizon in _batches(everything, config.batch, rng):
-            logits, rows = model(normalised(rgb))
+            logits, rows = model(normalised(rgb).contiguous())
             loss = road_loss(logits, rows, torch.from_numpy(labels), torch.from_numpy(horizon))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -284,7 +278,7 @@ class RoadReader:
     def read(self, rgb: Array) -> tuple[Array, Array, Array]:
         """Shares of road and of line float32 (N, 48, 80), and the horizon (N,), of uint8 (N, 192, 320, 3)."""
         with torch.inference_mode():
-            logits, horizon = self._model(normalised(rgb))
+            logits, horizon = self._model(normalised(rgb).contiguous())
             shares = torch.sigmoid(logits).numpy()
         return shares[:, 0], shares[:, 1], horizon.numpy()
 

@@ -32,6 +32,7 @@ from torch.utils.tensorboard import SummaryWriter
 from envs.config import require
 from envs.geometry import Array
 from perception import checkpoint, crops, templates
+from perception.calibration import expected_error
 from perception.namer import NamerConfig, SignNet, describe
 from perception.schedule import move_average, one_cycle
 from perception.templates import NO_SIGN, Bank
@@ -214,11 +215,10 @@ def measure(logits: Array, labels: Array) -> dict[str, float]:
     shares /= shares.sum(1, keepdims=True)
     named, confidence = shares.argmax(1), shares.max(1)
     is_right = named == labels
-    bins = np.minimum((confidence * 15).astype(int), 14)
-    ece = sum(abs(float((is_right[bins == k] - confidence[bins == k]).sum())) for k in range(15)) / len(labels)
     recalls = [is_right[labels == label].mean() for label in np.unique(labels)]
     return {"loss": float(-np.log(shares[np.arange(len(labels)), labels] + 1e-12).mean()),
-            "accuracy": float(is_right.mean()), "recall": float(np.mean(recalls)), "ece": ece,
+            "accuracy": float(is_right.mean()), "recall": float(np.mean(recalls)),
+            "ece": expected_error(confidence, is_right),
             "none_recall": float(is_right[labels == NO_SIGN].mean()) if (labels == NO_SIGN).any() else math.nan}
 
 
