@@ -7,6 +7,7 @@ used. Nothing here reads a file or draws a random number.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -18,6 +19,13 @@ def require(condition: bool, message: str) -> None:
     """Raise `ConfigError(message)` unless `condition` holds: the one-line check used by every settings class."""
     if not condition:
         raise ConfigError(message)
+
+
+def require_within(settings: object, bounds: Iterable[tuple[str, float, float]]) -> None:
+    """Raise ConfigError unless each of the named settings lies in its bounds (name, low, high), both included."""
+    for name, low, high in bounds:
+        value = getattr(settings, name)
+        require(low <= value <= high, f"{name} is {value}; give {low} to {high}")
 
 
 @dataclass(frozen=True)

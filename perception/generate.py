@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from envs.config import CameraConfig, require
+from envs.config import CameraConfig, require, require_within
 from envs.geometry import Array
 from envs.labels import (
     DRIVABLE_COLUMNS,
@@ -126,11 +126,9 @@ class GenerateConfig:
     camera: CameraConfig = field(default_factory=CameraConfig)
 
     def __post_init__(self) -> None:
-        for name, low, high in [("train_frames", 0, 500_000), ("val_frames", 0, 25_000),
-                                ("test_frames", 0, 10_000), ("frames_per_town", 1, 1000),
-                                ("shard_frames", 1, 10_000), ("workers", 1, 256), ("seed", 0, 2**31)]:
-            value = getattr(self, name)
-            require(low <= value <= high, f"{name} is {value}; give {low} to {high}")
+        require_within(self, [("train_frames", 0, 500_000), ("val_frames", 0, 25_000), ("test_frames", 0, 10_000),
+                               ("frames_per_town", 1, 1000), ("shard_frames", 1, 10_000), ("workers", 1, 256),
+                               ("seed", 0, 2**31)])
         require(self.renderer in RENDERERS, f"renderer is {self.renderer}; give one of {', '.join(RENDERERS)}")
         require(self.shard_frames % self.frames_per_town == 0, f"shard_frames is {self.shard_frames}; give a multiple "
                 f"of frames_per_town, {self.frames_per_town}")

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from envs.config import CameraConfig, require
+from envs.config import CameraConfig, require, require_within
 from envs.geometry import Array, wrap_angle
 from envs.labels import LEAD_MAX_M, PATH_STATIONS_M, lane_rows
 from envs.lane_lines import anchor_rows
@@ -65,9 +65,7 @@ class EvalConfig:
     def __post_init__(self) -> None:
         require(self.split in ("test", "val"), f"split is {self.split}; give test or val")
         require(self.backend in ("onnx", "torch"), f"backend is {self.backend}; give onnx or torch")
-        for name, low, high in [("frames", 1, 10_000), ("workers", 1, 256), ("seed", 0, 2**31)]:
-            value = getattr(self, name)
-            require(low <= value <= high, f"{name} is {value}; give {low} to {high}")
+        require_within(self, [("frames", 1, 10_000), ("workers", 1, 256), ("seed", 0, 2**31)])
 
 
 def run(config: EvalConfig) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from rich.progress import track
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from envs.config import require
+from envs.config import require_within
 from envs.geometry import Array
 from perception import checkpoint
 from perception.lampcrops import STATES, draw_crop
@@ -60,10 +60,8 @@ class LightTrainConfig:
     """of weights and cut-outs"""
 
     def __post_init__(self) -> None:
-        for name, low, high in [("steps", 1, 10**6), ("batch", 2, 4096), ("rate", 1e-6, 1.0), ("threads", 1, 256),
-                                ("seed", 0, 2**31)]:
-            value = getattr(self, name)
-            require(low <= value <= high, f"{name} is {value}; give {low} to {high}")
+        require_within(self, [("steps", 1, 10**6), ("batch", 2, 4096), ("rate", 1e-6, 1.0), ("threads", 1, 256),
+                               ("seed", 0, 2**31)])
 
 
 def squeezed(crop: Array) -> Array:

@@ -25,7 +25,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
-from envs.config import require
+from envs.config import require_within
 from envs.geometry import Array
 from envs.lane_lines import anchor_rows
 from perception import checkpoint, dataset
@@ -100,11 +100,9 @@ class RoadTrainConfig:
     """of weights, roads, order and looks"""
 
     def __post_init__(self) -> None:
-        for name, low, high in [("scapes", 40, 10**6), ("towns", 1, 10**6), ("epochs", 1, 1000),
-                                ("batch", 2, 512), ("rate", 1e-6, 1.0), ("minutes", 0.0, 1e5), ("threads", 1, 256),
-                                ("workers", 1, 256), ("seed", 0, 2**31)]:
-            value = getattr(self, name)
-            require(low <= value <= high, f"{name} is {value}; give {low} to {high}")
+        require_within(self, [("scapes", 40, 10**6), ("towns", 1, 10**6), ("epochs", 1, 1000), ("batch", 2, 512),
+                               ("rate", 1e-6, 1.0), ("minutes", 0.0, 1e5), ("threads", 1, 256), ("workers", 1, 256),
+                               ("seed", 0, 2**31)])
 
 
 @dataclass(frozen=True, eq=False)

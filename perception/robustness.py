@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from envs.config import require
+from envs.config import require, require_within
 from envs.geometry import Array
 from envs.weather import WEATHERS
 from perception import dataset, metrics, pages
@@ -64,9 +64,7 @@ class RobustnessConfig:
     """of noise and of the attacks' starts"""
 
     def __post_init__(self) -> None:
-        for name, low, high in [("frames", 1, 12_500), ("attack_frames", 0, 12_500), ("seed", 0, 2**31)]:
-            value = getattr(self, name)
-            require(low <= value <= high, f"{name} is {value}; give {low} to {high}")
+        require_within(self, [("frames", 1, 12_500), ("attack_frames", 0, 12_500), ("seed", 0, 2**31)])
         require(self.drive_frames == 0 or WARM_UP_FRAMES < self.drive_frames <= 400,
                 f"drive_frames is {self.drive_frames}; give 0, or {WARM_UP_FRAMES + 1} to 400")
 

@@ -21,7 +21,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from envs.config import require
+from envs.config import require_within
 from envs.geometry import Array
 from perception import checkpoint
 from perception.metrics import boxes_iou, interpolated_precision
@@ -66,12 +66,10 @@ class ScoutTrainConfig:
     model: ScoutConfig = field(default_factory=ScoutConfig)
 
     def __post_init__(self) -> None:
-        for name, low, high in [("steps", 1, 10**6), ("batch", 1, 1024), ("epoch_steps", 1, 10**6),
-                                ("val_scenes", 1, 10**5), ("towns", 0, 10_000), ("rate", 1e-6, 1.0),
-                                ("weight_decay", 0.0, 1.0), ("patience", 1, 10_000), ("threads", 1, 256),
-                                ("seed", 0, 2**31)]:
-            value = getattr(self, name)
-            require(math.isfinite(value) and low <= value <= high, f"{name} is {value}; give {low} to {high}")
+        require_within(self, [("steps", 1, 10**6), ("batch", 1, 1024), ("epoch_steps", 1, 10**6),
+                               ("val_scenes", 1, 10**5), ("towns", 0, 10_000), ("rate", 1e-6, 1.0),
+                               ("weight_decay", 0.0, 1.0), ("patience", 1, 10_000), ("threads", 1, 256),
+                               ("seed", 0, 2**31)])
 
 
 def run(config: ScoutTrainConfig) -> dict[str, Any]:

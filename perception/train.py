@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from envs.config import require
+from envs.config import require, require_within
 from envs.geometry import Array
 from perception import checkpoint, dataset, metrics, surroundings
 from perception.dataset import Frames, Look
@@ -70,12 +70,9 @@ class TrainConfig:
     """widths and heads of the network"""
 
     def __post_init__(self) -> None:
-        for name, low, high in [("epochs", 1, 10_000), ("batch", 2, 4096), ("rate", 1e-6, 1.0), ("patience", 1, 10_000),
-                                ("weight_decay", 0.0, 1.0),
-                                ("looks", 0.0, 1.0), ("minutes", 0.0, 1e5), ("threads", 1, 256),
-                                ("seed", 0, 2**31)]:
-            value = getattr(self, name)
-            require(math.isfinite(value) and low <= value <= high, f"{name} is {value}; give {low} to {high}")
+        require_within(self, [("epochs", 1, 10_000), ("batch", 2, 4096), ("rate", 1e-6, 1.0),
+                               ("patience", 1, 10_000), ("weight_decay", 0.0, 1.0), ("looks", 0.0, 1.0),
+                               ("minutes", 0.0, 1e5), ("threads", 1, 256), ("seed", 0, 2**31)])
 
 
 def run(config: TrainConfig) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from rich.table import Table
 from torch.nn.functional import cross_entropy
 from torch.utils.tensorboard import SummaryWriter
 
-from envs.config import require
+from envs.config import require_within
 from envs.geometry import Array
 from perception import checkpoint, crops, templates
 from perception.calibration import expected_error
@@ -75,12 +75,10 @@ class TrainNamerConfig:
     model: NamerConfig = field(default_factory=NamerConfig)
 
     def __post_init__(self) -> None:
-        for name, low, high in [("epochs", 1, 10_000), ("steps", 1, 100_000), ("batch", 2, 4096), ("rate", 1e-6, 1.0),
-                                ("weight_decay", 0.0, 1.0), ("patience", 1, 10_000), ("minutes", 0.0, 1e5),
-                                ("val_crops", 44, 10**6), ("workers", 0, 256), ("threads", 1, 256),
-                                ("seed", 0, VAL_SEED - 1)]:
-            value = getattr(self, name)
-            require(math.isfinite(value) and low <= value <= high, f"{name} is {value}; give {low} to {high}")
+        require_within(self, [("epochs", 1, 10_000), ("steps", 1, 100_000), ("batch", 2, 4096), ("rate", 1e-6, 1.0),
+                               ("weight_decay", 0.0, 1.0), ("patience", 1, 10_000), ("minutes", 0.0, 1e5),
+                               ("val_crops", 44, 10**6), ("workers", 0, 256), ("threads", 1, 256),
+                               ("seed", 0, VAL_SEED - 1)])
 
 
 SMOKE = {"epochs": 2, "steps": 4, "batch": 32, "val_crops": 88, "workers": 0}
