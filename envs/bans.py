@@ -1,4 +1,5 @@
-"""What signs forbid a driver: to overtake (Zeichen 276), and to drive against a one-way road (Zeichen 220 and 267).
+"""What signs forbid a driver: to overtake (Zeichen 276), to drive against a one-way road (Zeichen 220 and 267), and to
+turn elsewhere than a sign says (Zeichen 209 to 214).
 
 A ban on overtaking is in force from its sign to the end of that road. It speaks of motor vehicles with two wheels
 abreast, so cyclists may be passed, and whoever stands is not overtaken but driven past (StVO section 5 and Annex 2, No.
@@ -15,10 +16,11 @@ import numpy as np
 from envs.geometry import Array, ego_from_world
 from envs.roads.network import RoadNetwork
 from envs.roads.routes import Route
-from envs.signs import SIGN_INDEX
+from envs.signs import SIGN_INDEX, SIGNS, Duty
 from envs.state import ActorKind, Town, WorldState
 
 NO_OVERTAKING = SIGN_INDEX["no_overtaking"]
+_TURN_SIGNS = np.flatnonzero([sign.order.duty == Duty.TURN for sign in SIGNS])
 MOVING_MPS = 1.0
 BESIDE_M = 6.0  # between two middles: farther aside somebody is on another road
 ALIKE_COS = 0.7  # of the angle between two who drive the same way
@@ -61,3 +63,38 @@ def is_against_one_way(network: RoadNetwork, point_m: Array, yaw_rad: float) -> 
     """Whether a car at a world point (2,) drives against the only direction of its road."""
     found = network.lane_under(float(point_m[0]), float(point_m[1]))
     return found is not None and math.cos(found[1] - yaw_rad) < 0.0 and is_one_way(network, found[0])
+
+
+def forbidden_exits(route: Route, town: Town) -> frozenset[int]:
+    """Lanes that leave a junction of the route but that its sign forbids to turn into from where the route enters."""
+    network, signs = town.network, town.signs
+    posted = set(signs.lane[np.isin(signs.sign, _TURN_SIGNS)].tolist())
+    found: set[int] = set()
+    for lane, turn in itertools.pairwise(route.lanes):
+        junction = network.lanes[turn].junction
+        if junction is None or network.outermost(lane, "right") not in posted:
+            continue
+        arm = _beside(network, lane)
+        back = network.lanes[network.outermost(lane, "left")].opposite
+        exits = {out for other in network.lanes if other.junction == junction for out in other.successors}
+        allowed = {out for own in arm for into in network.lanes[own].successors
+                   for out in network.lanes[into].successors}
+        kept = {beside for out in allowed for beside in _beside(network, out)}
+        found |= exits - kept - (set() if back is None else _beside(network, back))
+    return frozenset(found)
+
+
+def _beside(network: RoadNetwork, lane: int) -> set[int]:
+    """All lanes that run beside one the same way, and itself."""
+    at = network.outermost(lane, "left")
+    found = {at}
+    while (right := network.lanes[at].right_neighbour) is not None:
+        at = right
+        found.add(at)
+    return found
+
+
+def has_turned_into(network: RoadNetwork, exits: frozenset[int], point_m: Array, yaw_rad: float) -> bool:
+    """Whether a car at a world point (2,) drives along one of the lanes."""
+    found = network.lane_under(float(point_m[0]), float(point_m[1])) if exits else None
+    return found is not None and found[0] in exits and math.cos(found[1] - yaw_rad) > 0.0

@@ -46,6 +46,7 @@ CONDITIONS: dict[str, Callable[[Facts], bool]] = {  # one infraction each time i
     "off_lane": lambda facts: facts.is_off_lane,
     "off_road": lambda facts: facts.is_off_road,
     "wrong_way": lambda facts: facts.is_wrong_way,
+    "forbidden_turn": lambda facts: facts.is_forbidden_turn,
     "speeding": lambda facts: facts.overspeed_mps > SPEEDING_MPS,
     "blocked": lambda facts: facts.is_blocked,
     "deviated": lambda facts: facts.is_deviated,

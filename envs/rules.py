@@ -26,6 +26,8 @@ its outline.
                  that are lit aside) would, at his speed, be in the shared area before the ego, pulling away, has
                  left it: he is endangered or hindered (StVO section 8 (2)); the leaderboard knows only the collision
   overtaking     the ego's middle passes that of a moving vehicle of its direction where sign 276 forbids it (bans.py)
+  forbidden turn the car's origin, off the lanes of the route's way, on a road into which a sign (209 to 214) forbade
+                 to turn
   wrong way      outline centre on a one-way road, heading over 90 degrees against it: sign 267 was passed
   at fault       nuPlan's no_ego_at_fault_collisions: not while standing, nor when somebody moving hits the rear or,
                  with the ego in its lane, the side
@@ -45,7 +47,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from envs.bans import has_overtaken, is_against_one_way, no_overtaking
+from envs.bans import forbidden_exits, has_overtaken, has_turned_into, is_against_one_way, no_overtaking
 from envs.config import Patience
 from envs.geometry import Array, box_corners, ego_from_world, wrap_angle
 from envs.obstruction import may_pass
@@ -114,6 +116,7 @@ class Facts:
     min_speed_pct: float = 100.0
     has_overtaken_where_forbidden: bool = False
     is_wrong_way: bool = False  # against a one-way road
+    is_forbidden_turn: bool = False  # on the road that it led to
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +137,7 @@ class Memory:
     next_signal: int = 0  # index in route.signals
     entries: tuple[tuple[float, int], ...] = ()  # (station [m], id) of the junction lanes still ahead
     bans: tuple[tuple[float, float], ...] = ()  # (from, to) [m] along the route where overtaking is forbidden
+    exits: frozenset[int] = frozenset()  # lanes into which signs along the route forbid to turn
     touched: tuple[tuple[tuple[str, int], float, float], ...] = ()  # (kind, id), time [s], driven [m] of last contact
     motion: tuple[tuple[float, float, float], ...] = ()  # last SMOOTHING_STEPS of lon, lat acceleration, yaw rate
     broken: tuple[tuple[bool, ...], ...] = ()  # comfort bounds broken, one row per step of the last 2 s
@@ -147,7 +151,7 @@ def initial_memory(state: WorldState, patience: Patience | None = None) -> Memor
     entries = junction_lanes(state.route, state.town.network)
     return Memory(patience or Patience(), state, start_m=route_m, route_m=route_m, next_stop=stops, next_signal=signals,
                   entries=tuple(entry for entry in entries if entry[0] > front_m),
-                  bans=no_overtaking(state.route, state.town))
+                  bans=no_overtaking(state.route, state.town), exits=forbidden_exits(state.route, state.town))
 
 
 def initial_facts(memory: Memory) -> Facts:
@@ -198,7 +202,9 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
         is_timeout=state.time_s > memory.patience.timeout_s + memory.budget_s,
         ttc_s=time_to_collision(ego, state.actors), comfort_violations=violations,
         has_overtaken_where_forbidden=is_banned and is_beside and has_overtaken(before, state),
-        is_wrong_way=wrong_way)
+        is_wrong_way=wrong_way,
+        is_forbidden_turn=off_lane and not off_road and has_turned_into(
+            state.town.network, memory.exits, ego.pose[:2], ego.yaw_rad))
 
 
 def _is_beside(route: Route, index: int, lateral_m: float) -> bool:

@@ -8,10 +8,12 @@ import pytest
 import straight_road
 from straight_road import LANE_Y_M, actors, judge, state
 
-from envs.bans import NO_OVERTAKING, is_against_one_way, is_one_way, no_overtaking
+from envs.bans import NO_OVERTAKING, forbidden_exits, is_against_one_way, is_one_way, no_overtaking
 from envs.metrics import score
 from envs.roads.network import Marking
-from envs.roads.procedural import build_network
+from envs.roads.procedural import build_network, build_town
+from envs.roads.routes import route_over
+from envs.signs import SIGN_INDEX
 from envs.state import ActorKind, SignPosts, Town
 
 BAN_M = 200.0  # where the sign stands; the road ends at 400 m
@@ -85,3 +87,44 @@ def test_wrong_way_is_told_beside_the_wrong_lane():
     assert score(facts, 0.1).infractions["wrong_way"] == 1
     right = judge([state(300.0 + step, step=step, place=town) for step in range(4)])
     assert not any(fact.is_wrong_way for fact in right)
+
+
+@pytest.fixture(scope="module")
+def turn_left_out():
+    """A town, a route past its first sign that leaves one turn, and a lane that the sign forbids to turn into."""
+    for seed in range(12):
+        town = build_town(seed)
+        for lane in town.signs.lane[np.isin(town.signs.sign, [SIGN_INDEX["only_straight"], SIGN_INDEX["only_left"]])]:
+            turn = town.network.lanes[lane].successors[0]
+            route = route_over(town.network, (int(lane), turn, town.network.lanes[turn].successors[0]))
+            exits = sorted(forbidden_exits(route, town))
+            if exits:
+                return town, route, exits[0]
+    raise AssertionError("no such sign in twelve towns")
+
+
+def test_turns_are_forbidden_by_their_sign_alone(turn_left_out):
+    town, route, exit_lane = turn_left_out
+    network = town.network
+    junction = network.lanes[route.lanes[1]].junction
+    into = {lane.junction for lane in network.lanes if exit_lane in lane.successors}
+    assert into == {junction} and exit_lane not in route.lanes
+    bare = dataclasses.replace(town, signs=dataclasses.replace(town.signs, sign=np.full_like(town.signs.sign, 0)))
+    assert forbidden_exits(route, bare) == frozenset()
+    back = network.lanes[network.outermost(route.lanes[0], "left")].opposite
+    assert back not in forbidden_exits(route, town), "to turn round is another matter"
+
+
+def test_a_forbidden_turn_is_told_once_and_the_right_one_never(turn_left_out):
+    town, route, exit_lane = turn_left_out
+
+    def along(lane):
+        line = town.network.lanes[lane]
+        poses = zip(line.centre_m[2:8], line.heading_rad[2:8], strict=True)
+        return judge([dataclasses.replace(state(x, y, step=step, yaw_rad=yaw, place=straight_road.town()), town=town,
+                                          route=route) for step, ((x, y), yaw) in enumerate(poses)])
+
+    wrong, right = along(exit_lane), along(route.lanes[-1])
+    assert all(fact.is_forbidden_turn and fact.is_off_lane for fact in wrong)
+    assert score(wrong, 0.1).infractions["forbidden_turn"] == 1
+    assert not any(fact.is_forbidden_turn for fact in right)
