@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup train test check bench
+.PHONY: setup train perception test check bench
 .DELETE_ON_ERROR:
 
 setup: $(READY)  ## the virtual environment, pinned by requirements.lock
@@ -19,6 +19,17 @@ $(READY): requirements.lock pyproject.toml
 
 train: setup  ## train a policy on camera features, score it on unseen towns, film its drive (about 20 minutes)
 	$(BIN)/python train_agent.py
+
+perception: setup  ## every camera network from nothing, from drawn pictures alone (about two hours and a half)
+	$(BIN)/nanodrive generate --out data/drives --train-frames 60000 --val-frames 2000 --frames-per-town 25 \
+		--usual-share 1 --seed 5
+	$(BIN)/nanodrive perceive --train --data data/drives
+	$(BIN)/nanodrive perceive --train-glimpse --data data/drives --weights runs/perception/perception
+	$(BIN)/nanodrive perceive --train-namer --epochs 11 --steps 500
+	$(BIN)/nanodrive perceive --train-scout --steps 3600 --epoch-steps 200 --val-scenes 120
+	$(BIN)/nanodrive perceive --train-lights --steps 3500
+	$(BIN)/nanodrive generate --out data/roads --train-frames 4000 --val-frames 500
+	$(BIN)/nanodrive perceive --train-road --data data/roads --scapes 5000 --towns 3000 --epochs 6
 
 test: setup  ## the default tests, a process for each core
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -47,6 +47,8 @@ GENERATE: dict[str, Command] = {
 }
 PERCEIVE: dict[str, Command] = {
     "--train": Command("train the camera network on generated frames", "perception.train", "TrainConfig"),
+    "--train-glimpse": Command("train the second look at signs and lights on what the first look found",
+                               "perception.train_glimpse", "TrainGlimpseConfig"),
     "--train-namer": Command("train the sign namer on crops of painted faces", "perception.train_namer",
                              "TrainNamerConfig"),
     "--train-scout": Command("train the finder of signs in photos on made-up scenes", "perception.scout_train",
@@ -58,7 +60,7 @@ PERCEIVE: dict[str, Command] = {
     "--eval": Command("judge the camera network on towns it never saw", "perception.judge", "EvalConfig"),
     "--robustness": Command("how well the network sees when the picture is bad", "perception.robustness",
                             "RobustnessConfig"),
-    "--export": Command("write the camera network as ONNX files, check and compare them", "perception.portable",
+    "--export": Command("write the camera network as an ONNX file, check and compare it", "perception.portable",
                         "ExportConfig"),
     "--inside": Command("which pixels each head listens to, as an HTML page", "perception.inside", "InsideConfig"),
 }

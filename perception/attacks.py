@@ -19,10 +19,20 @@ from torch.nn.functional import adaptive_avg_pool2d
 from envs.geometry import Array
 from perception import dataset
 from perception.dataset import Frames
-from perception.model import GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX, PIXEL_MEAN, PIXEL_SCALE, DriveNet, frozen
+from perception.finder import BAND_BOTTOM, BAND_TOP
+from perception.model import (
+    BAND_HEIGHT_PX,
+    BAND_WIDTH_PX,
+    GLANCE_HEIGHT_PX,
+    GLANCE_WIDTH_PX,
+    PIXEL_MEAN,
+    PIXEL_SCALE,
+    DriveNet,
+    frozen,
+)
 from perception.tasks import TASKS
 
-ATTACKED = ("path", "sign")  # rows of TASKS
+ATTACKED = ("path", "things")  # rows of TASKS
 BATCH = 25
 
 
@@ -55,7 +65,7 @@ def attack(name: str, model: DriveNet, frames: Frames, rng: np.random.Generator)
         targets = dataset.targets(frames.labels, rows, frames.camera) | {"path_std": model.path_std}
 
         def loss(pixels: Tensor, targets: dict[str, Tensor] = targets) -> Tensor:
-            outputs = model.look(soft_glance(pixels), targets["command"])
+            outputs = model.look(soft_glance(pixels), soft_band(pixels), targets["command"])
             return torch.stack([task.weight * task.loss(outputs, targets) for task in TASKS
                                 if task.name in ATTACKED]).sum()
 
@@ -82,3 +92,9 @@ def soft_glance(pixels: Tensor) -> Tensor:
     """`model.glance_of` on float32 pixels (N, H, W, 3) in 0 to 255, with gradients and without rounding."""
     small = adaptive_avg_pool2d(pixels.permute(0, 3, 1, 2), (GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX))
     return (small - PIXEL_MEAN) * PIXEL_SCALE
+
+
+def soft_band(pixels: Tensor) -> Tensor:
+    """`model.band_of` in the same way."""
+    rows = pixels.permute(0, 3, 1, 2)[:, :, round(BAND_TOP * pixels.shape[1]):round(BAND_BOTTOM * pixels.shape[1])]
+    return (adaptive_avg_pool2d(rows, (BAND_HEIGHT_PX, BAND_WIDTH_PX)) - PIXEL_MEAN) * PIXEL_SCALE

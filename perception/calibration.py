@@ -10,6 +10,9 @@ from envs.geometry import Array
 
 BINS = 15  # of equal width, as Guo et al. 2017
 TIMES, COVERED = 400, 0.95
+OddsMap = tuple[float, float]  # log odds become so many times as large, plus so much
+UNCHANGED: OddsMap = (1.0, 0.0)
+FEWEST, NEWTON_STEPS, EDGE = 50, 12, 1e-4
 
 
 def reliability(confidence: Array, is_right: Array, bins: int = BINS) -> Array:
@@ -27,6 +30,34 @@ def expected_error(confidence: Array, is_right: Array, bins: int = BINS) -> floa
         return float("nan")
     count, mean, share = reliability(confidence, is_right, bins).T
     return float((count * np.abs(mean - share)).sum() / count.sum())
+
+
+def fitted(confidence: Array, is_right: Array) -> OddsMap:
+    """The map of log odds under which what holds is likeliest (Platt 1999, by Newton's method); none for few claims.
+
+    A confidence of 0 or 1 counts as EDGE away from it. The fit leans a little to leaving things as they are.
+    """
+    if len(confidence) < FEWEST:
+        return UNCHANGED
+    rows = np.column_stack([log_odds(confidence), np.ones(len(confidence))])
+    weight = np.array(UNCHANGED)
+    for _ in range(NEWTON_STEPS):
+        share = 1 / (1 + np.exp(-rows @ weight))
+        gradient = rows.T @ (share - is_right) + (weight - UNCHANGED)
+        weight = weight - np.linalg.solve((rows * (share * (1 - share))[:, None]).T @ rows + np.eye(2), gradient)
+    return float(weight[0]), float(weight[1])
+
+
+def mapped(confidence: Array, by: OddsMap) -> Array:
+    """Confidences through a map of log odds; 0, which says that nothing was claimed, stays."""
+    share = 1 / (1 + np.exp(-(by[0] * log_odds(confidence) + by[1])))
+    return np.where(confidence > 0, share, 0.0).astype(np.float32)
+
+
+def log_odds(share: Array) -> Array:
+    """log(p / (1 - p)), of shares kept EDGE away from 0 and 1."""
+    inside = np.clip(np.asarray(share, float), EDGE, 1 - EDGE)
+    return np.asarray(np.log(inside / (1 - inside)))
 
 
 def interval(figure: Callable[[Array], float], count: int, rng: np.random.Generator,

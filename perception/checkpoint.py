@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 SCHEMA_VERSION = 1
 LARGEST_BYTES = 1 << 30  # a file above this is refused unread; our largest is a few megabytes
+LONG = 500  # numbers from which on a tensor is shipped as float16
 
 
 class CheckpointError(ValueError):
@@ -120,8 +122,21 @@ def restore_training(stem: str | Path, model: nn.Module, mean: nn.Module, optimi
 
 
 def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as float16, as small networks are shipped; `restore` makes them whole again. Counters stay."""
-    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    """Weights as float16, as networks are shipped; `restore` makes them whole again.
+
+    Counters stay, and so do short tensors: they cost no space, and scales in metres need their digits.
+    """
+    return {name: tensor.half() if tensor.is_floating_point() and tensor.numel() >= LONG else tensor
+            for name, tensor in tensors.items()}
+
+
+def plain(values: Any) -> Any:
+    """Numbers to four decimals as JSON has them, nan as None, nested as they were."""
+    if isinstance(values, dict):
+        return {name: plain(value) for name, value in values.items()}
+    if isinstance(values, float):
+        return round(float(values), 4) if math.isfinite(values) else None
+    return values
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -18,13 +18,10 @@ from torch.nn.functional import avg_pool2d
 from envs.config import CameraConfig
 from envs.geometry import Array
 from envs.labels import LEAD_MAX_M
-from perception import surroundings
+from perception import finder, surroundings
 from perception.generate import FIELDS, DatasetError, hash_of, read_card
-from perception.model import GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX, SIGN_COLUMNS, SIGN_ROWS
-from perception.tasks import NO_NAME, Tensors, names_of_rows
+from perception.tasks import Tensors
 from scenarios.spec import SPLITS
-
-CERTAIN_IOU, ABSENT_IOU = 0.35, 0.1  # a box at least this like a sign shows it; below the other it shows none
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +62,19 @@ def read(folder: str | Path, split: str) -> Frames:
     return Frames(camera, arrays.pop("rgb"), arrays)
 
 
+def read_usual(folder: str | Path, split: str) -> Frames:
+    """`read`, and of these the frames that the data set's own camera took."""
+    return by_usual_camera(read(folder, split))
+
+
 def by_usual_camera(frames: Frames) -> Frames:
     """Those frames that the data set's own camera took, not one mounted oddly: of these a path is known in metres."""
     camera = frames.camera
     usual = np.all([np.isclose(frames.labels[name], value) for name, value in (
         ("camera_height_m", camera.height_m), ("camera_pitch_deg", camera.pitch_deg),
         ("camera_fov_deg", camera.horizontal_fov_deg))], axis=0)
+    if usual.all():
+        return frames  # they may be half of the memory
     return Frames(frames.camera, frames.rgb[usual], {name: values[usual] for name, values in frames.labels.items()})
 
 
@@ -88,8 +92,6 @@ def targets(labels: dict[str, Array], rows: Array, camera: CameraConfig) -> Tens
     """What the losses of tasks.py ask of a batch, from label rows; see each loss for its keys."""
     part = {name: torch.from_numpy(values[rows]) for name, values in labels.items()}
     seen = torch.isfinite(part["boundaries_px"])
-    size = torch.tensor([camera.width_px, camera.height_px] * 2)
-    name = torch.from_numpy(names_of_rows(labels["sign_class"][rows]))
     result = {
         "command": part["command"],
         "path": part["path_m"],
@@ -98,64 +100,14 @@ def targets(labels: dict[str, Array], rows: Array, camera: CameraConfig) -> Tens
         "stop_kind": torch.where(torch.isfinite(part["stop_m"]), part["stop_kind"], 0),
         "stop_m": part["stop_m"],
         "lead": part["lead_m"].clamp(0.5, LEAD_MAX_M).log(),
-        "sign_box": part["sign_box_px"] / size,
-        "sign_class": name,
     }
-    if "lanes_px" in part:
-        result |= surroundings.targets(part, camera.width_px)
-    return result | _sign_map(result["sign_box"], part["sign_class"], part["sign_distance_m"])  # all are to be found
-
-
-def _sign_map(box: Tensor, sign_class: Tensor, distance_m: Tensor) -> Tensors:
-    """The sign head's targets: heat (B, 20, 40) with a bell at each sign, centre (B, 20, 40), values (B, 5, 20, 40)."""
-    batch = len(box)
-    heat, centre = torch.zeros(batch, SIGN_ROWS, SIGN_COLUMNS), torch.zeros(batch, SIGN_ROWS, SIGN_COLUMNS)
-    values = torch.zeros(batch, 5, SIGN_ROWS, SIGN_COLUMNS)
-    frame, _ = torch.nonzero(sign_class >= 0, as_tuple=True)
-    left, top, right, bottom = box[sign_class >= 0].unbind(1)
-    x, y = (left + right) / 2 * SIGN_COLUMNS, (top + bottom) / 2 * SIGN_ROWS
-    column, row = x.long().clamp(0, SIGN_COLUMNS - 1), y.long().clamp(0, SIGN_ROWS - 1)
-    spread = 0.5 + (right - left) * SIGN_COLUMNS / 6
-    across = torch.arange(SIGN_COLUMNS)[None] + 0.5 - x[:, None]
-    down = torch.arange(SIGN_ROWS)[None] + 0.5 - y[:, None]
-    bells = torch.exp(-(across[:, None] ** 2 + down[:, :, None] ** 2) / (2 * spread[:, None, None] ** 2))
-    for k, at in enumerate(frame.tolist()):
-        heat[at] = torch.maximum(heat[at], bells[k])
-    centre[frame, row, column] = 1.0
-    log_size = [((right - left) * GLANCE_WIDTH_PX).clamp(min=0.4).log(),
-                ((bottom - top) * GLANCE_HEIGHT_PX).clamp(min=0.4).log()]
-    log_distance = distance_m[sign_class >= 0].clamp(min=0.4).log()
-    values[frame, :, row, column] = torch.stack([x - column, y - row, *log_size, log_distance], 1)
-    return {"sign_heat": heat, "sign_centre": centre, "sign_values": values}
-
-
-def names_of(box: Tensor, truth_box: Tensor, truth_class: Tensor) -> Tensor:
-    """What each box (B, K, 4) shows, given the signs (B, S, 4) and (B, S): a name, NO_NAME, or -1 if unclear."""
-    overlap = iou(box[:, :, None], truth_box[:, None]) * (truth_class >= 0)[:, None]
-    best, which = overlap.max(2)
-    names = truth_class.gather(1, which)
-    return torch.where(best >= CERTAIN_IOU, names, torch.where(best <= ABSENT_IOU, NO_NAME, -1))
-
-
-def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of boxes (..., 4), broadcast."""
-    low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
-    both = (high - low).clamp(min=0).prod(-1)
-    return both / ((a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - both).clamp(min=1e-9)
-
-
-def jittered(box: Tensor, rng: np.random.Generator) -> Tensor:
-    """Boxes (B, K, 4) moved by up to 15 % and scaled by up to 20 %, as a detector would miss them."""
-    size = box[..., 2:] - box[..., :2]
-    move = torch.from_numpy(rng.uniform(-0.15, 0.15, (*size.shape,)).astype(np.float32)) * size
-    scale = torch.from_numpy(rng.uniform(0.8, 1.2, (*size.shape[:-1], 1)).astype(np.float32))
-    middle = (box[..., :2] + box[..., 2:]) / 2 + move
-    return torch.cat([middle - size / 2 * scale, middle + size / 2 * scale], -1)
+    return (result | surroundings.targets(part, camera.width_px, camera.height_px)
+            | finder.targets(part, torch.tensor([camera.width_px, camera.height_px] * 2)))
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """How the pixels of a batch of B frames are varied: the same for a frame's glance and its crops."""
+    """How the pixels of a batch of B frames are varied: the same for a frame's glance and its band."""
 
     gain: Tensor  # (B, 3) colour times contrast
     shift: Tensor  # (B, 1) brightness, in normalised pixels
@@ -171,7 +123,7 @@ class Look:
                     torch.from_numpy(rng.random(batch) < 0.25))
 
     def applied(self, pixels: Tensor, rng: np.random.Generator) -> Tensor:
-        """Normalised pixels (B, 3, H, W) or crops (B, K, 3, H, W), varied."""
+        """Normalised pixels (B, 3, H, W), varied."""
         shape = (len(pixels), *(1,) * (pixels.dim() - 4), -1, 1, 1)
         varied = pixels * self.gain.view(shape) + self.shift.view(shape)
         varied[self.is_blurred] = _blurred(varied[self.is_blurred])

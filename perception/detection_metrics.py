@@ -20,17 +20,22 @@ NEAREST_M, FARTHEST_M = 1e-3, 80.0  # depth that is judged (Eigen split of KITTI
 
 
 def coco_json(boxes: list[Array], classes: list[Array], names: list[str], width_px: int, height_px: int,
-              files: list[str] | None = None) -> dict[str, Any]:
+              files: list[str] | None = None, is_asked: list[Array] | None = None) -> dict[str, Any]:
     """COCO's annotation file of N pictures: boxes (K, 4) left, top, right, bottom [px] and rows of `names` (K,) each.
+
+    Boxes that are not asked for, (K,) bool, are crowds in COCO's words: to find them is neither right nor wrong.
     """
     pictures = [{"id": k + 1, "file_name": files[k] if files else f"{k:06d}.png", "width": width_px,
                  "height": height_px} for k in range(len(boxes))]
     annotations: list[dict[str, Any]] = []
     for picture, (found, kinds) in enumerate(zip(boxes, classes, strict=True), 1):
-        for (left, top, right, bottom), kind in zip(found.astype(float).tolist(), kinds.tolist(), strict=True):
+        asked = is_asked[picture - 1].tolist() if is_asked else [True] * len(kinds)
+        for (left, top, right, bottom), kind, is_one in zip(found.astype(float).tolist(), kinds.tolist(), asked,
+                                                            strict=True):
             annotations.append({
                 "id": len(annotations) + 1, "image_id": picture, "category_id": int(kind) + 1,
-                "bbox": [left, top, right - left, bottom - top], "area": (right - left) * (bottom - top), "iscrowd": 0})
+                "bbox": [left, top, right - left, bottom - top], "area": (right - left) * (bottom - top),
+                "iscrowd": int(not is_one)})
     return {"images": pictures, "annotations": annotations,
             "categories": [{"id": k + 1, "name": name} for k, name in enumerate(names)]}
 

@@ -52,6 +52,7 @@ NO_TRAFFIC_EGO = VehicleState(1e6, 1e6, 0.0)  # traffic drives as if nobody else
 STILL_SIGNS = ("stop", "yield")  # stand by their lines: these are never changed for others
 LATERAL_M, TURN_DEG = 0.6, 6.0  # standard deviations of disturbed poses
 ASTRAY_SHARE = 0.1  # of them are disturbed three times as much
+STRAY = 0.4  # share that is left of an offset which would lead into another lane
 LOOKS_IN_RAIN = 4  # moments of the wiper that a drive shows
 
 
@@ -167,7 +168,8 @@ class Drive:
         lateral = float(np.clip(self.rng.normal(0, size * LATERAL_M), -2.5, 2.5))
         turn = math.radians(float(np.clip(self.rng.normal(0, size * TURN_DEG), -25, 25)))
         station = float(np.clip(station_m, 0.0, max(route.length_m - PATH_END_M, 1.0)))
-        return Place(route, station, lateral, turn, signals)
+        place = Place(route, station, lateral, turn, signals)
+        return dataclasses.replace(place, lateral_m=STRAY * lateral) if _is_astray(self.town.network, place) else place
 
 
 def on_route(drive: Drive) -> Place:
@@ -259,6 +261,13 @@ def _changed(posts: SignPosts, rng: np.random.Generator) -> SignPosts:
     others = np.setdiff1d(np.arange(len(SIGNS)), still)
     drawn = rng.choice(others, len(posts.sign))
     return dataclasses.replace(posts, sign=np.where(np.isin(posts.sign, still), posts.sign, drawn))
+
+
+def _is_astray(network: RoadNetwork, place: Place) -> bool:
+    """Whether it lies in another lane that leads the same way: no picture from there tells that the route is not it."""
+    lane = network.lane_at(*_pose_on(place.route, place.station_m, place.lateral_m, place.turn_rad).tolist())
+    own = place.route.lanes[place.route.lane_index[place.route.index_at(place.station_m)]]
+    return lane is not None and lane != own and network.lanes[lane].junction is None
 
 
 def _pose_on(route: Route, station_m: float, lateral_m: float, turn_rad: float) -> Array:

@@ -15,34 +15,48 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from perception.model import CROP_PX, GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX, DriveNet, frozen, glance_of, with_glimpses
+from envs.geometry import Array
+from perception.finder import find_peaks
+from perception.model import (
+    BAND_HEIGHT_PX,
+    BAND_WIDTH_PX,
+    GLANCE_HEIGHT_PX,
+    GLANCE_WIDTH_PX,
+    DriveNet,
+    band_of,
+    frozen,
+    glance_of,
+)
 
 OPSET = 17
 
 
 class OnnxNet:
-    """`frozen(model)` as ONNX graphs, for batches of any size, on as many threads as torch has now.
+    """`frozen(model)` as an ONNX graph, for batches of any size, on as many threads as torch has now.
 
     Changes the model given as `frozen` does.
     """
 
     def __init__(self, model: DriveNet) -> None:
         frozen(model)
-        glance, command = torch.zeros(2, 3, GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX), torch.zeros(2, 5)
+        inputs = {"glance": torch.zeros(2, 3, GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX),
+                  "band": torch.zeros(2, 3, BAND_HEIGHT_PX, BAND_WIDTH_PX), "command": torch.zeros(2, 5)}
         with torch.inference_mode():
-            self._heads = tuple(model.look(glance, command))
-        self.look_graph = to_onnx(_Look(model), {"glance": glance, "command": command}, self._heads)
-        self.glimpse_graph = to_onnx(model.glimpse, {"crops": torch.zeros(2, 3, CROP_PX, CROP_PX)}, ("logits",))
-        self._look, self._glimpse = session(self.look_graph), session(self.glimpse_graph)
+            self._heads = tuple(model.look(*inputs.values()))
+        self.graph = to_onnx(_Look(model), inputs, self._heads)
+        self._session = session(self.graph)
 
     def __call__(self, image: Tensor, command: Tensor) -> dict[str, Tensor]:
         """As `DriveNet.forward`."""
-        values = self._look.run(None, {"glance": glance_of(image).contiguous().numpy(), "command": command.numpy()})
+        values = self._session.run(None, inputs_of(image, command))
         outputs = {head: torch.from_numpy(value) for head, value in zip(self._heads, values, strict=True)}
-        return with_glimpses(outputs, image, self._name)
+        return outputs | find_peaks(outputs["heat"], outputs["boxes"], outputs["phases"])
 
-    def _name(self, crops: Tensor) -> Tensor:
-        return torch.from_numpy(self._glimpse.run(None, {"crops": crops.contiguous().numpy()})[0])
+
+def inputs_of(image: Tensor, command: Tensor) -> dict[str, Array]:
+    """What the graph takes, from frames uint8 (N, H, W, 3) and commands (N, 5)."""
+    return {"glance": glance_of(image).contiguous().numpy(), "band": band_of(image).contiguous().numpy(),
+            "command": command.numpy()}
 
 
 class _Look(nn.Module):
@@ -52,8 +66,8 @@ class _Look(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, glance: Tensor, command: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.model.look(glance, command).values())
+    def forward(self, glance: Tensor, band: Tensor, command: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.model.look(glance, band, command).values())
 
 
 def to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str],

@@ -47,15 +47,14 @@ from envs.weather import WEATHERS
 from perception.drives import Drive, View
 from scenarios.spec import SPLITS
 
-DATASET_VERSION = 3
+DATASET_VERSION = 4
 MAX_SIGNS = 8  # a frame keeps its nearest signs
 DRIVES = 2  # of each town, in two weathers
 CAMERAS: dict[str, tuple[float, float]] = {  # ranges of CameraConfig's fields that other cars' cameras have
     "height_m": (1.1, 1.8), "pitch_deg": (-6.0, 4.0), "horizontal_fov_deg": (45.0, 100.0)}
 OPEN_CAMERAS = 2
-USUAL_SHARE = 0.6  # of the frames are taken by the camera that drives
-MAX_LIGHTS = 4  # and heads of traffic lights
-MAX_USERS = 8  # and vehicles, and people
+MAX_LIGHTS = 12  # and heads of traffic lights
+MAX_USERS = 12  # and vehicles, and people
 FIELDS: dict[str, tuple[tuple[int, ...], str]] = {  # name: shape behind the frame axis, dtype; rgb is put first
     "command": ((5,), "float32"),
     "path_m": ((len(PATH_STATIONS_M), 2), "float32"),
@@ -121,6 +120,8 @@ class GenerateConfig:
     """processes"""
     seed: int = 0
     """of towns' order and of poses"""
+    usual_share: float = 0.6
+    """share of frames that the camera that drives takes, 0 to 1; the rest is taken by others"""
     renderer: str = "raster"
     """row of RENDERERS that draws"""
     camera: CameraConfig = field(default_factory=CameraConfig)
@@ -128,7 +129,7 @@ class GenerateConfig:
     def __post_init__(self) -> None:
         require_within(self, [("train_frames", 0, 500_000), ("val_frames", 0, 25_000), ("test_frames", 0, 10_000),
                                ("frames_per_town", 1, 1000), ("shard_frames", 1, 10_000), ("workers", 1, 256),
-                               ("seed", 0, 2**31)])
+                               ("seed", 0, 2**31), ("usual_share", 0.0, 1.0)])
         require(self.renderer in RENDERERS, f"renderer is {self.renderer}; give one of {', '.join(RENDERERS)}")
         require(self.shard_frames % self.frames_per_town == 0, f"shard_frames is {self.shard_frames}; give a multiple "
                 f"of frames_per_town, {self.frames_per_town}")
@@ -255,7 +256,7 @@ def shots_of(config: GenerateConfig, eyes: Eyes, town_seed: int) -> Iterator[Sho
         odd = odd_camera(config.camera, rng)
         count = (config.frames_per_town + DRIVES - 1 - number) // DRIVES
         for view in drive.views(count):
-            camera = config.camera if rng.random() < USUAL_SHARE else odd
+            camera = config.camera if rng.random() < config.usual_share else odd
             pose = pose_of(camera, view.state.ego)
             frame = eyes.of(camera).render(build_scene(view.state), pose)
             yield Shot(view, camera, frame, label(view.state, camera, pose, frame, view.station_m))

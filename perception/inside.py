@@ -1,4 +1,4 @@
-"""`nanodrive perceive --inside PICTURE...`: which pixels each head listens to, and what the glimpses looked at.
+"""`nanodrive perceive --inside PICTURE...`: which pixels each head listens to, and what the sign namer looked at.
 
 Saliency is gradient x input (Shrikumar et al. 2017), averaged over noisy copies as in SmoothGrad (Smilkov et al. 2017);
 beside it occlusion (Zeiler and Fergus 2014), which needs no gradient: how much a head's answer changes when a patch is
@@ -26,17 +26,21 @@ from envs.geometry import Array
 from envs.roads.network import Command, Control
 from envs.signs import SIGNS
 from perception import dataset, metrics, pages
+from perception.attacks import soft_band, soft_glance
+from perception.calibration import expected_error, reliability
 from perception.checkpoint import replace_file
-from perception.model import GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX, DriveNet, cut_crops, find_peaks, frozen, glance_of
-from perception.perceiver import WEIGHTS, Perceiver, Percept, load_network
+from perception.claims import claims_of
+from perception.detection_metrics import confusion
+from perception.finder import KINDS
+from perception.model import PIXEL_MEAN, DriveNet, band_of, frozen, glance_of
+from perception.perceiver import WEIGHTS, Perceiver, Percept, load_network, square
 from perception.photos import InputError
-from perception.robustness import evenly, look
+from perception.robustness import evenly
 from perception.show import cut_to_view, overlay
-from perception.tasks import BLIND_STOP_M, ROW_OF_NAME, SIGN_NAMES
 
 NOISE, COPIES = 0.15, 12  # of SmoothGrad: share of the range, number
-PATCH_PX, STRIDE_PX = 16, 8  # of occlusion, on the glance
-BINS = 10
+PATCHES = 10, 20  # places of a grey patch that covers 2 x 2 of as many cells
+MATCH_IOU = 0.3  # a sign called where it is
 
 # What a head is asked: one number for each frame, from its outputs.
 QUESTIONS: dict[str, Callable[[dict[str, Tensor]], Tensor]] = {
@@ -44,7 +48,9 @@ QUESTIONS: dict[str, Callable[[dict[str, Tensor]], Tensor]] = {
     "boundary": lambda out: out["boundary"].mean((1, 2)),
     "stop": lambda out: out["stop_logits"][:, Control.STOP] - out["stop_logits"][:, Control.NONE],
     "lead": lambda out: -out["lead"].mean(1),
-    "sign": lambda out: out["sign_map"][:, 0].flatten(1).amax(1),
+    **{kind: (lambda out, row=row: out["heat"][:, row].flatten(1).amax(1))  # type: ignore[misc]
+       for row, kind in enumerate(KINDS)},
+    "own light": lambda out: out["light_none"],
 }
 
 
@@ -81,62 +87,53 @@ def run(config: InsideConfig) -> dict[str, Any]:
         if image is None:
             raise InputError(f"{path} is no readable image; give a .png or .jpg file")
         view = cv2.resize(cut_to_view(image, camera), (camera.width_px, camera.height_px), interpolation=cv2.INTER_AREA)
-        shown = overlay(view, perceiver.perceive(view[None], command), 0, camera)
+        percept = perceiver.perceive(view[None], command)
+        shown = overlay(view, percept, 0, camera)
         parts += [f"<h2>{html.escape(str(path))}</h2>", pages.picture(shown, "what it says"),
-                  *_explained(model, view, torch.from_numpy(command))]
+                  *_explained(model, view, torch.from_numpy(command), percept)]
     if config.data is not None:
-        parts += _judged(perceiver, evenly(dataset.read(config.data, "val"), config.frames))
+        parts += _judged(perceiver, evenly(dataset.read_usual(config.data, "val"), config.frames))
     config.out.mkdir(parents=True, exist_ok=True)
     replace_file(config.out / "inside.html", pages.page("nanodrive: inside", parts).encode())
     return {"report": str(config.out / "inside.html"), "pictures": len(config.paths)}
 
 
-def saliency(model: DriveNet, glance: Tensor, command: Tensor, head: str) -> Array:
-    """Gradient x input of a head, smoothed over COPIES noisy glances: float32 (80, 160), not negative."""
-    noise = torch.randn((COPIES, *glance.shape[1:]), generator=torch.Generator().manual_seed(0))
-    noisy = (glance + NOISE * float(glance.max() - glance.min()) * noise).requires_grad_(True)
-    answer = QUESTIONS[head](model.look(noisy, command.expand(COPIES, -1))).sum()
+def saliency(model: DriveNet, image: Array, command: Tensor, head: str) -> Array:
+    """Gradient x input of a head over uint8 (H, W, 3), smoothed over COPIES noisy pictures: float32 (H, W)."""
+    pixels = torch.from_numpy(image[None]).float()
+    noise = torch.randn((COPIES, *image.shape), generator=torch.Generator().manual_seed(0))
+    noisy = (pixels + NOISE * float(pixels.max() - pixels.min()) * noise).requires_grad_(True)
+    answer = QUESTIONS[head](model.look(soft_glance(noisy), soft_band(noisy), command.expand(COPIES, -1))).sum()
     (gradient,) = torch.autograd.grad(answer, noisy)
-    return np.asarray((gradient * glance).mean(0).abs().sum(0).numpy())
+    return np.asarray((gradient * (pixels - PIXEL_MEAN)).mean(0).abs().sum(2).numpy())
 
 
-def occlusion(model: DriveNet, glance: Tensor, command: Tensor) -> dict[str, Array]:
+def occlusion(model: DriveNet, image: Array, command: Tensor) -> dict[str, Array]:
     """By head: how much its answer changes with a grey patch there, float32 (rows, columns) of patches."""
-    rows = range(0, GLANCE_HEIGHT_PX - PATCH_PX + 1, STRIDE_PX)
-    columns = range(0, GLANCE_WIDTH_PX - PATCH_PX + 1, STRIDE_PX)
-    hidden = glance.repeat(len(rows) * len(columns), 1, 1, 1)
-    for k, (row, column) in enumerate((row, column) for row in rows for column in columns):
-        patch = hidden[k, :, row:row + PATCH_PX, column:column + PATCH_PX]
-        patch[:] = patch.mean((1, 2), keepdim=True)
+    height, width = (size // count for size, count in zip(image.shape[:2], PATCHES, strict=True))
+    places = [(row * height, column * width) for row in range(PATCHES[0] - 1) for column in range(PATCHES[1] - 1)]
+    hidden = np.repeat(image[None], len(places), 0)
+    for picture, (top, left) in zip(hidden, places, strict=True):
+        patch = picture[top:top + 2 * height, left:left + 2 * width]
+        patch[:] = patch.mean((0, 1)).round()
     with torch.inference_mode():
-        clean, spoilt = model.look(glance, command), model.look(hidden, command.expand(len(hidden), -1))
-        return {head: (ask(spoilt) - ask(clean)).abs().view(len(rows), -1).numpy() for head, ask in QUESTIONS.items()}
+        clean, spoilt = (model.look(glance_of(seen), band_of(seen), command.expand(len(seen), -1)) for seen in (
+            torch.from_numpy(image[None]), torch.from_numpy(hidden)))
+        return {head: (ask(spoilt) - ask(clean)).abs().view(PATCHES[0] - 1, -1).numpy()
+                for head, ask in QUESTIONS.items()}
 
 
-def _explained(model: DriveNet, view: Array, command: Tensor) -> list[str]:
-    """Heat maps of every head over the picture, and the glimpses."""
-    image = torch.from_numpy(view[None])
-    glance = glance_of(image).contiguous()
-    hidden = occlusion(model, glance, command)
-    with torch.inference_mode():
-        peaks = find_peaks(model.look(glance, command)["sign_map"])
-        crops = cut_crops(image, peaks["sign_box"])[0]
-        names = torch.softmax(model.glimpse(crops), 1)
-    rows = [[head, _heat(view, saliency(model, glance, command, head)), _heat(view, hidden[head])]
-            for head in QUESTIONS]
-    words = (*SIGN_NAMES, "none")
-    glimpses = "".join(
-        pages.picture(cv2.resize(_pixels(crop), (128, 128), interpolation=cv2.INTER_NEAREST), "glimpse")
-        + f" {words[int(name.argmax())]} {float(name.max()):.2f}, peak {float(peak):.2f} "
-        for crop, name, peak in zip(crops, names, peaks["sign_peak"][0], strict=True))
-    body = "".join(f"<tr><td>{head}</td><td>{left}</td><td>{right}</td></tr>" for head, left, right in rows)
+def _explained(model: DriveNet, view: Array, command: Tensor, percept: Percept) -> list[str]:
+    """Heat maps of every head over the picture, and the signs that were named."""
+    hidden = occlusion(model, view, command)
+    body = "".join(f"<tr><td>{head}</td><td>{_heat(view, saliency(model, view, command, head))}</td>"
+                   f"<td>{_heat(view, hidden[head])}</td></tr>" for head in QUESTIONS)
+    looks = "".join(
+        pages.picture(cv2.resize(square(view, percept.sign_box_px[0, k]), (128, 128)), "sign")
+        + f" {SIGNS[percept.sign_class[0, k]].name} {percept.sign_confidence[0, k]:.2f} "
+        for k in np.flatnonzero(percept.sign_class[0] >= 0))
     return [f"<table><tr><th>head</th><th>gradient x input</th><th>occlusion</th></tr>{body}</table>",
-            f"<p>{glimpses}</p>"]
-
-
-def _pixels(crop: Tensor) -> Array:
-    """A normalised crop (3, 32, 32) as uint8 (32, 32, 3)."""
-    return np.asarray((crop.permute(1, 2, 0).numpy() * 60.0 + 118.0).clip(0, 255).astype(np.uint8))
+            f"<p>{looks}</p>"]
 
 
 def _heat(view: Array, values: Array) -> str:
@@ -148,59 +145,37 @@ def _heat(view: Array, values: Array) -> str:
     return pages.picture((grey * (1 - 0.8 * share) + colours * 0.8 * share).astype(np.uint8), "heat map")
 
 
-def answers_of(percept: Percept, labels: dict[str, Array]) -> dict[str, tuple[Array, Array]]:
-    """By head: confidences of its claims and whether they hold, (K,) each."""
-    is_asked = labels["stop_m"] >= BLIND_STOP_M
-    has_stop = np.isfinite(labels["stop_m"]) & (labels["stop_kind"] == Control.STOP)
-    overlap = metrics.boxes_iou(labels["sign_box_px"][:, None], percept.sign_box_px[:, :, None])
-    is_right = ((overlap > 0.3) & (labels["sign_class"][:, None] == percept.sign_class[:, :, None])).any(2)
-    found = percept.sign_class >= 0
-    return {"stop": (percept.stop_confidence[is_asked], has_stop[is_asked]),
-            "sign": (percept.sign_confidence[found], is_right[found])}
-
-
-def reliability(confidence: Array, is_right: Array) -> tuple[Array, Array, Array, float]:
-    """Mean confidence, share that holds and count by bin (BINS,), nan where empty, and the expected calibration error.
-
-    Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 2 and 3: bins of equal width.
-    """
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    count = np.bincount(place, minlength=BINS)
-    with np.errstate(invalid="ignore"):
-        sure = np.bincount(place, confidence, BINS) / count
-        holds = np.bincount(place, is_right, BINS) / count
-    error = float(np.nansum(count * np.abs(sure - holds)) / max(len(confidence), 1))
-    return sure, holds, count, error
-
-
-def confusion(percept: Percept, labels: dict[str, Array]) -> Array:
-    """Signs by what they are (rows) and were called (columns): names of SIGN_NAMES, then "not seen" as last column."""
+def called_as(percept: Percept, labels: dict[str, Array]) -> tuple[Array, Array]:
+    """Signs there are, as rows of SIGNS (K,), and what each was called, len(SIGNS) where it was not seen."""
     overlap = metrics.boxes_iou(labels["sign_box_px"][:, :, None], percept.sign_box_px[:, None])
     best = np.where(percept.sign_class[:, None] >= 0, overlap, 0.0)
-    called = np.take_along_axis(percept.sign_class, best.argmax(2), 1)
-    called = np.where(best.max(2) > 0.3, called, -1)
-    counts = np.zeros((len(SIGN_NAMES), len(SIGN_NAMES) + 1), int)
-    for row, name in enumerate(ROW_OF_NAME[:-1]):
-        for column, other in enumerate([*ROW_OF_NAME[:-1], -1]):
-            counts[row, column] = ((labels["sign_class"] == name) & (called == other)).sum()
-    return counts
+    called = np.where(best.max(2) > MATCH_IOU, np.take_along_axis(percept.sign_class, best.argmax(2), 1), len(SIGNS))
+    there = labels["sign_class"] >= 0
+    return labels["sign_class"][there], called[there]
 
 
 def _judged(perceiver: Perceiver, val: dataset.Frames) -> list[str]:
     """Reliability diagrams and the confusion matrix on val frames."""
-    percept = look(perceiver, val.rgb, val.labels["command"])
-    answers = answers_of(percept, val.labels)
+    percept = perceiver.perceive_all(val.rgb, val.labels["command"])
+    answers = claims_of(percept, val.labels)
 
     def draw(axes: Sequence[Any]) -> None:
         for axis, (head, (confidence, is_right)) in zip(axes, answers.items(), strict=True):
-            sure, holds, count, error = reliability(confidence, is_right)
+            count, sure, holds = reliability(confidence, is_right).T
             axis.plot([0, 1], [0, 1], color="#888", linestyle="--")
             axis.plot(sure[count > 0], holds[count > 0], marker="o", color="#2f6fde")
-            axis.set(title=f"{head}: calibration error {error:.3f} over {len(confidence)}", xlabel="confidence",
-                     ylabel="share that holds", xlim=(0, 1), ylim=(0, 1))
+            axis.set(title=f"{head}: calibration error {expected_error(confidence, is_right):.3f} over "
+                           f"{len(confidence)}", xlabel="confidence", ylabel="share that holds", xlim=(0, 1),
+                     ylim=(0, 1))
 
-    words = [SIGNS[row].name for row in ROW_OF_NAME[:-1]]
-    counts = confusion(percept, val.labels)
-    return [f"<h2>On {len(val)} val frames</h2>", pages.figure(draw, len(answers)),
-            pages.table(["is \\ called", *words, "not seen"], [
-                [word, *map(str, row)] for word, row in zip(words, counts.tolist(), strict=True)])]
+    table = confusion(*called_as(percept, val.labels), len(SIGNS) + 1)[:-1]
+    shares = table / table.sum(1, keepdims=True).clip(1)
+
+    def draw_table(axes: Sequence[Any]) -> None:
+        axes[0].imshow(shares, cmap="viridis", vmin=0, vmax=1)
+        axes[0].set(title="signs (rows) by what they were called; last column: not seen",
+                    yticks=range(len(SIGNS)), xticks=range(len(SIGNS) + 1))
+        axes[0].set_yticklabels([sign.name for sign in SIGNS], fontsize=4)
+        axes[0].set_xticklabels([*(sign.name for sign in SIGNS), "not seen"], fontsize=4, rotation=90)
+
+    return [f"<h2>On {len(val)} val frames</h2>", pages.figure(draw, len(answers)), pages.figure(draw_table, 1)]

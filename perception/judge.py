@@ -8,35 +8,39 @@ Percept does not have is not asked for. Frames come from `nanodrive generate`; n
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from envs.config import CameraConfig, require, require_within
 from envs.geometry import Array, wrap_angle
 from envs.labels import LEAD_MAX_M, PATH_STATIONS_M, lane_rows
 from envs.lane_lines import anchor_rows
-from envs.roads.network import Control
+from envs.roads.network import Command, Control
 from envs.signs import SIGNS
 from envs.state import Phase
 from envs.weather import WEATHERS
-from perception import dataset, generate, metrics
+from perception import dataset, generate, metrics, passing
 from perception.calibration import expected_error, interval
+from perception.checkpoint import plain
+from perception.claims import claims_of, light_is_asked
 from perception.dataset import Frames
 from perception.detection_metrics import average_precision, coco_json, coco_results
 from perception.generate import GenerateConfig
 from perception.lane_metrics import as_points, culane, tusimple
-from perception.perceiver import NO_SIGN, SEEN_SHARE, Perceiver, Percept, joined
+from perception.perceiver import NO_SIGN, SEEN_SHARE, Perceiver, Percept
 from perception.tasks import BLIND_STOP_M
+from scenarios.spec import SPLITS
 
 Ratios = dict[str, tuple[Array, Array]]  # by figure: what is summed over pictures (N,), and what that is divided by
-BATCH = 50
-LIGHT_NEAR_M = 40.0  # my light is judged this near
+LEAD_NEAR_M = 40.0  # the vehicle ahead is judged this near
+SIGN_NEAR_M = 25.0  # and signs, for one of their figures
+DRIVE_FRAMES = 250  # at 10 Hz
+TABLE_WIDTH = 130  # where there is no terminal
 ROAD_SHARE = 0.5  # a cell of which so much is road counts as road
 LEAD_RANGES_M, SIGN_RANGES_M = ((0, 10), (10, 20), (20, 40), (40, 60)), ((0, 10), (10, 25), (25, 40), (40, 60))
 
@@ -59,13 +63,15 @@ class EvalConfig:
     """judge frames of other cameras than the one that drives, too"""
     workers: int = 2
     """processes that make frames"""
+    drives: int = 56
+    """drives of 25 s through towns of the split, on which passed signs and lights are judged; 0: none"""
     seed: int = 0
     """of the bootstrap, and of frames that are made"""
 
     def __post_init__(self) -> None:
         require(self.split in ("test", "val"), f"split is {self.split}; give test or val")
         require(self.backend in ("onnx", "torch"), f"backend is {self.backend}; give onnx or torch")
-        require_within(self, [("frames", 1, 10_000), ("workers", 1, 256), ("seed", 0, 2**31)])
+        require_within(self, [("frames", 1, 10_000), ("workers", 1, 256), ("drives", 0, 200), ("seed", 0, 2**31)])
 
 
 def run(config: EvalConfig) -> dict[str, Any]:
@@ -77,14 +83,21 @@ def run(config: EvalConfig) -> dict[str, Any]:
     if config.data is None:
         made = {f"{config.split}_frames": config.frames}
         generate.run(GenerateConfig(**{"out": folder, "train_frames": 0, "val_frames": 0, "workers": config.workers,
+                                       "usual_share": 0.6 if config.odd_cameras else 1.0,
                                        "seed": config.seed} | made))  # type: ignore[arg-type]
     frames = dataset.read(folder, config.split)
     if not config.odd_cameras:
         frames = of_usual_camera(frames)
     perceiver = Perceiver.load(config.weights, frames.camera, config.backend)
-    percept = look(perceiver, frames)
+    percept = perceiver.perceive_all(frames.rgb, frames.labels["command"], has_bar=True)
     result = judge(percept, frames.labels, frames.camera, np.random.default_rng(config.seed))
-    _print(result, Console())
+    if config.drives:
+        towns = list(SPLITS[config.split])[-config.drives:]
+        passed = passing.judge_drives(perceiver, towns, DRIVE_FRAMES)
+        result["figures"] |= {name: {"value": value, "floor": None} for name, value in plain(passed.figures()).items()}
+        result["drives"] = asdict(passed)
+    console = Console()
+    _print(result, console if console.is_terminal else Console(width=TABLE_WIDTH))
     return {"split": config.split, "frames": len(frames), "data": str(folder), **result}
 
 
@@ -94,13 +107,6 @@ def of_usual_camera(frames: Frames) -> Frames:
     if not len(usual):
         raise generate.DatasetError("no frame was taken by the usual camera; generate more, or give --odd-cameras")
     return usual
-
-
-def look(perceiver: Perceiver, frames: Frames) -> Percept:
-    """What the network says of all frames."""
-    parts = [perceiver.perceive(frames.rgb[k:k + BATCH], frames.labels["command"][k:k + BATCH])
-             for k in track(range(0, len(frames), BATCH), "look", disable=len(frames) < 1000)]
-    return joined(parts)
 
 
 def judge(percept: Percept, labels: dict[str, Array], camera: CameraConfig, rng: np.random.Generator) -> dict[str, Any]:
@@ -114,12 +120,12 @@ def judge(percept: Percept, labels: dict[str, Array], camera: CameraConfig, rng:
         figures[name] = {"value": _divide(over, under), "low": low, "high": high,
                          "floor": _divide(*trivial[name]) if name in trivial else None}
     for name, value in wholes(percept, labels, camera).items():
-        figures[name] = {"value": value, "floor": 0.0 if name.startswith(("sign_ap", "light_ap")) else None}
+        figures[name] = {"value": value, "floor": 0.0 if "_ap" in name else None}
     weather = {kind: {"frames": int(rows.sum()), **{name: _divide(over[rows], under[rows])
                                                      for name, (over, under) in ours.items()}}
                for number, kind in enumerate(WEATHERS) if (rows := labels["weather"] == number).any()}
-    plain: dict[str, Any] = _plain({"figures": figures, "by_weather": weather})
-    return plain
+    told: dict[str, Any] = plain({"figures": figures, "by_weather": weather})
+    return told
 
 
 def ratios(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> Ratios:
@@ -128,27 +134,58 @@ def ratios(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> 
     found |= _signs(percept, labels)
     if hasattr(percept, "drivable"):
         found |= _road(percept.drivable, labels["drivable"])
+    if hasattr(percept, "vehicle_box_px"):
+        found |= _lead_vehicle(percept, labels, camera)
     if hasattr(percept, "my_light"):
         found |= _my_light(percept.my_light, labels)
     return found
 
 
 def wholes(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> dict[str, float]:
-    """COCO's AP of signs and lights, F1 from TuSimple's means, and calibration errors."""
+    """COCO's AP of things, and calibration errors."""
     found: dict[str, float] = {}
-    near = labels["sign_class"] >= 0
-    truth_box = [box[there] for box, there in zip(labels["sign_box_px"], near, strict=True)]
-    truth_class = [kind[there] for kind, there in zip(labels["sign_class"], near, strict=True)]
-    told = percept.sign_class != NO_SIGN
-    parts = [[values[there] for values, there in zip(getattr(percept, name), told, strict=True)]
-             for name in ("sign_box_px", "sign_class", "sign_confidence")]
-    truth = coco_json(truth_box, truth_class, [sign.name for sign in SIGNS], camera.width_px, camera.height_px)
-    for suffix, by_class in (("", True), ("_any", False)):
-        for name, value in average_precision(truth, coco_results(*parts), by_class).items():
-            found[f"sign_{name}{suffix}"] = value
+    for prefix, asked in _asked_of(percept, labels).items():
+        for suffix in ("", "_any") if asked.kind == "sign" else ("",):
+            scores = _precision(percept, labels, camera, asked, by_class=not suffix)
+            found |= {f"{prefix}_{name}{suffix}": value for name, value in scores.items()}
+    return found | {f"{head}_ece": expected_error(*claims) for head, claims in claims_of(percept, labels).items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """One kind of things whose AP is asked: classes of those there (N, K) and of those told (N, M), -1 for none."""
+
+    kind: str
+    names: tuple[str, ...]
+    truth: Array
+    told: Array
+    is_near: Array | None = None  # (N, K) bool: those not near are neither right nor wrong
+
+
+def _asked_of(percept: Percept, labels: dict[str, Array]) -> dict[str, _Asked]:
+    """What the percept has of things, by the name of its figures."""
+    signs, phases = tuple(sign.name for sign in SIGNS), tuple(phase.name.lower() for phase in Phase)
+    found = {"sign": _Asked("sign", signs, labels["sign_class"], percept.sign_class)}
+    found["sign_25m"] = replace(found["sign"], is_near=labels["sign_distance_m"] < SIGN_NEAR_M)
     if hasattr(percept, "light_box_px"):
-        found |= _light_ap(percept, labels, camera)
-    return found | _calibration(percept, labels)
+        found["light"] = _Asked("light", phases, labels["light_phase"], percept.light_phase)
+    for kind in ("vehicle", "person"):
+        if hasattr(percept, f"{kind}_box_px"):
+            there, told = np.isfinite(labels[f"{kind}_distance_m"]), getattr(percept, f"{kind}_confidence") > 0
+            found[kind] = _Asked(kind, (kind,), there.astype(int) - 1, told.astype(int) - 1)
+    return found
+
+
+def _precision(percept: Percept, labels: dict[str, Array], camera: CameraConfig, asked: _Asked,
+               by_class: bool) -> dict[str, float]:
+    def rows(values: Array, classes: Array) -> list[Array]:
+        return [row[kinds >= 0] for row, kinds in zip(values, classes, strict=True)]
+    truth, told = asked.truth, asked.told
+    known = coco_json(rows(labels[f"{asked.kind}_box_px"], truth), rows(truth, truth), list(asked.names),
+                      camera.width_px, camera.height_px,
+                      is_asked=None if asked.is_near is None else rows(asked.is_near, truth))
+    return average_precision(known, coco_results(*(rows(values, told) for values in (
+        getattr(percept, f"{asked.kind}_box_px"), told, getattr(percept, f"{asked.kind}_confidence")))), by_class)
 
 
 def _divide(over: Array, under: Array) -> float:
@@ -171,9 +208,11 @@ def _path(percept: Percept, labels: dict[str, Array]) -> Ratios:
     truth, guess = labels["path_m"][:, near], percept.path_m[:, near]
     heading, told = metrics.headings(truth), metrics.headings(guess)
     lateral = np.cos(heading) * (guess - truth)[..., 1] - np.sin(heading) * (guess - truth)[..., 0]
-    everywhere = np.ones_like(lateral, bool)
-    return {"path_lateral_m": _each(np.abs(lateral), everywhere),
-            "path_heading_deg": _each(np.degrees(np.abs(wrap_angle(told - heading))), everywhere)}
+    turned = np.degrees(np.abs(wrap_angle(told - heading)))
+    follows = np.broadcast_to(labels["command"][:, [Command.FOLLOW]] > 0, lateral.shape)
+    where = {"": np.ones_like(lateral, bool), "_along_lanes": follows, "_at_junctions": ~follows}
+    return {f"path_{name}{part}": _each(values, rows) for part, rows in where.items()
+            for name, values in (("lateral_m", np.abs(lateral)), ("heading_deg", turned))}
 
 
 def _lines(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> Ratios:
@@ -210,6 +249,31 @@ def _lead(percept: Percept, labels: dict[str, Array]) -> Ratios:
                     for low, high in LEAD_RANGES_M}
 
 
+def _lead_vehicle(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> Ratios:
+    """The vehicle ahead on the path within LEAD_NEAR_M: F1 of "there is one", and relative error of its distance."""
+    there = np.isfinite(labels["vehicle_distance_m"])
+    truth = _nearest_on_path(labels["path_m"], labels["vehicle_box_px"], labels["vehicle_distance_m"], there, camera)
+    told = _nearest_on_path(percept.path_m, percept.vehicle_box_px, percept.vehicle_distance_m,
+                            percept.vehicle_confidence > 0, camera)
+    both = np.isfinite(truth) & np.isfinite(told)
+    error = np.abs(np.where(both, told, 1.0) / np.where(both, truth, 1.0) - 1)
+    return {"lead_vehicle_f1": _f1(both.astype(float), np.isfinite(told), np.isfinite(truth)),
+            "lead_vehicle_abs_rel": _each(error, both)}
+
+
+def _nearest_on_path(path_m: Array, box_px: Array, distance_m: Array, there: Array, camera: CameraConfig) -> Array:
+    """Distance (N,) of the nearest vehicle (N, K) whose box the path runs into within LEAD_NEAR_M, inf without one."""
+    found = np.full(len(path_m), np.inf)
+    for row, path in enumerate(path_m):
+        ahead = np.maximum.accumulate(path[:, 0])
+        aside = np.interp(distance_m[row] + camera.forward_m, ahead, path[:, 1])
+        column = camera.width_px / 2 - camera.focal_px * aside / np.maximum(distance_m[row], 0.5)
+        is_on = there[row] & (box_px[row, :, 0] <= column) & (column <= box_px[row, :, 2])
+        near = distance_m[row][is_on & (distance_m[row] < LEAD_NEAR_M)]
+        found[row] = near.min() if len(near) else np.inf
+    return found
+
+
 def _stop(percept: Percept, labels: dict[str, Array]) -> Ratios:
     distance = labels["stop_m"]
     asked = distance >= BLIND_STOP_M
@@ -243,46 +307,11 @@ def _road(told: Array, truth: Array) -> Ratios:
 
 
 def _my_light(told: Array, labels: dict[str, Array]) -> Ratios:
-    """Phase of the light that binds, within LIGHT_NEAR_M; and reds that are called green, which nothing excuses."""
-    asked = (labels["my_light_m"] < LIGHT_NEAR_M) & (labels["my_light"] != Phase.OFF)
+    """Phase of the light that binds, within NEAR_LIGHT_M; and reds that are called green, which nothing excuses."""
+    asked = light_is_asked(labels)
     red = asked & (labels["my_light"] == Phase.RED)
     return {"my_light_accuracy": _each((told == labels["my_light"]).astype(float), asked),
             "red_called_green": _each((told == Phase.GREEN).astype(float), red)}
-
-
-def _light_ap(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> dict[str, float]:
-    there, told = labels["light_phase"] >= 0, percept.light_phase >= 0  # type: ignore[attr-defined]
-    box, phase = ([values[row] for values, row in zip(labels[name], there, strict=True)]
-                  for name in ("light_box_px", "light_phase"))
-    truth = coco_json(box, phase, [phase.name.lower() for phase in Phase], camera.width_px, camera.height_px)
-    parts = [[values[row] for values, row in zip(getattr(percept, name), told, strict=True)]
-             for name in ("light_box_px", "light_phase", "light_confidence")]
-    return {f"light_{name}": value for name, value in average_precision(truth, coco_results(*parts)).items()}
-
-
-def _calibration(percept: Percept, labels: dict[str, Array]) -> dict[str, float]:
-    """Expected calibration error of confidences whose event is plain: a stop line ahead, a sign rightly named."""
-    asked = labels["stop_m"] >= BLIND_STOP_M
-    is_stop = np.isfinite(labels["stop_m"]) & (labels["stop_kind"] == Control.STOP)
-    told = percept.sign_class != NO_SIGN
-    overlap = metrics.boxes_iou(percept.sign_box_px[:, :, None], labels["sign_box_px"][:, None])
-    is_right = ((overlap >= 0.5) & (percept.sign_class[:, :, None] == labels["sign_class"][:, None])).any(2)
-    found = {"stop_ece": expected_error(percept.stop_confidence[asked], is_stop[asked]),
-             "sign_ece": expected_error(percept.sign_confidence[told], is_right[told])}
-    if hasattr(percept, "my_light_confidence"):
-        near = (labels["my_light_m"] < LIGHT_NEAR_M) & (labels["my_light"] != Phase.OFF)
-        right = percept.my_light == labels["my_light"]  # type: ignore[attr-defined]
-        found["my_light_ece"] = expected_error(percept.my_light_confidence[near], right[near])
-    return found
-
-
-def _plain(values: Any) -> Any:
-    """Numbers to four decimals, nan as None, nested as they were."""
-    if isinstance(values, dict):
-        return {name: _plain(value) for name, value in values.items()}
-    if isinstance(values, float):
-        return round(values, 4) if math.isfinite(values) else None
-    return values
 
 
 def _print(result: dict[str, Any], console: Console) -> None:

@@ -1,6 +1,7 @@
 """`nanodrive generate --sheet`: a sheet of labelled frames, so that a person can see whether the truth is true.
 
 Each frame has its lines (by place), road (blue), boxes and a line of text; frames are drawn evenly from several towns.
+With `--seen` the same frames show what the shipped network sees in them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from envs.state import Phase
 from envs.weather import WEATHERS
 from perception.checkpoint import replace_file
 from perception.generate import GenerateConfig, Shard, make_shard
+from perception.perceiver import Perceiver
+from perception.show import outlined, overlay
 from scenarios.spec import SPLITS
 
 TOWN_FRAMES = 4
@@ -41,6 +44,8 @@ class SheetConfig:
     """of frames"""
     columns: int = 4
     """of frames"""
+    seen: bool = False
+    """draw what the shipped network sees, not the labels; all frames are then of the camera that drives"""
     seed: int = 0
     """of towns' order and of poses"""
 
@@ -55,9 +60,14 @@ def run(config: SheetConfig) -> dict[str, Any]:
     count = config.rows * config.columns
     train, val, test = (count if split == config.split else 0 for split in SPLITS)
     made = GenerateConfig(train_frames=train, val_frames=val, test_frames=test, frames_per_town=TOWN_FRAMES,
-                          shard_frames=TOWN_FRAMES * count, seed=config.seed)
+                          shard_frames=TOWN_FRAMES * count, seed=config.seed,
+                          usual_share=1.0 if config.seen else 0.6)
     arrays = make_shard(made, Shard(config.split, 0, count))
-    tiles = [drawn({name: values[k] for name, values in arrays.items()}, made.camera) for k in range(count)]
+    if config.seen:
+        percept = Perceiver.load().perceive_all(arrays["rgb"], arrays["command"])
+        tiles = [overlay(arrays["rgb"][k], percept, k, made.camera) for k in range(count)]
+    else:
+        tiles = [drawn({name: values[k] for name, values in arrays.items()}, made.camera) for k in range(count)]
     sheet = np.vstack([np.hstack(tiles[k:k + config.columns]) for k in range(0, count, config.columns)])
     config.file.parent.mkdir(parents=True, exist_ok=True)
     ok, data = cv2.imencode(".png", sheet[..., ::-1])
@@ -82,8 +92,7 @@ def drawn(row: dict[str, Array], camera: CameraConfig) -> Array:
                 left, top, right, bottom = (round(float(x * SHOWN)) for x in box)
                 cv2.rectangle(picture, (left, top), (right, bottom), colour, 1)
     for k, line in enumerate(_words(row)):
-        cv2.putText(picture, line, (5, 16 + 16 * k), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(picture, line, (5, 16 + 16 * k), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+        outlined(picture, line, (5, 16 + 16 * k), (255, 255, 255), 0.45)
     return picture
 
 

@@ -1,33 +1,31 @@
-"""The camera network: a glance at the half-size image by one shared backbone, then a glimpse at each likely sign.
+"""The camera network: one shared backbone looks at the half-size image and at the full-size band around the horizon.
 
 Pixels go in as uint8 (preprocessing is part of the model) and every head's numbers come out in units of the road:
-metres, or shares of the image. The glance sees 160 x 80 averaged pixels; the four best peaks of its sign map are then
-cut out of the full frame and named by a second, small network. Losses, weights on disk and memory over time are not
-here (tasks.py, checkpoint.py, perceiver.py).
+metres, or shares of the image. The glance sees 160 x 80 averaged pixels of the whole frame; the band is the half of the
+frame in which everything far away lies, with all its pixels. Losses, weights on disk, names of signs and memory over
+time are not here (tasks.py, checkpoint.py, namer.py, perceiver.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, max_pool2d
+from torch.nn.functional import interpolate, pad
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from envs.geometry import Array
-from envs.labels import LANE_ROWS, PATH_STATIONS_M
-from perception.surroundings import SurroundingsHead
-from perception.tasks import NUM_NAMES
+from envs.labels import PATH_STATIONS_M
+from perception.calibration import OddsMap
+from perception.finder import BAND_BOTTOM, BAND_TOP, FinderHead, find_peaks
+from perception.surroundings import NODES, GroundHead, LightHead, LinesHead
 
 GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX = 80, 160
-SIGN_STRIDE_PX = 4  # of the glance: the sign map has 20 x 40 cells
-SIGN_ROWS, SIGN_COLUMNS = GLANCE_HEIGHT_PX // SIGN_STRIDE_PX, GLANCE_WIDTH_PX // SIGN_STRIDE_PX
-NUM_SIGNS = 4  # peaks that get a glimpse
-CROP_PX, CROP_SCALE = 32, 1.3  # a glimpse shows the box and 15 % around it on each side
+BAND_HEIGHT_PX, BAND_WIDTH_PX = 80, 320
+BAND_FIRST, BAND_LAST = 2, 12  # rows of the glance at a quarter that the band covers
 NUM_STOP_KINDS = 3  # values of envs.roads.network.Control: no line, stop line, yield line
 PATH_POINTS = len(PATH_STATIONS_M)
 EMBEDDING = 32
@@ -39,17 +37,17 @@ class ModelConfig:
     """Widths of the network; the defaults are the shipped one."""
 
     stem: int = 16
-    """channels at half the glance's size"""
+    """channels at half the glance's and the band's size"""
     fine: int = 32
-    """channels at a quarter, where signs are found"""
-    middle: int = 64
-    """channels at an eighth, where the road is read"""
-    coarse: int = 96
-    """channels at a sixteenth"""
+    """channels at a quarter"""
+    middle: int = 80
+    """channels at an eighth of the glance, where the road is read"""
+    coarse: int = 128
+    """channels at a sixteenth of the glance"""
+    found: int = 48
+    """channels of the band's last features, where things are found"""
     trunk: int = 128
-    """size of the vector that path, boundaries and stop line are read from"""
-    has_surroundings: bool = False
-    """heads for lines of neighbour lanes, drivable ground and the own light; weights before them have none"""
+    """size of the vector that path and stop line are read from"""
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -72,58 +70,54 @@ class Separable(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Glance (N, 3, 80, 160) -> features at a quarter (N, fine, 20, 40) and an eighth (N, middle, 10, 20).
+    """Glance (N, 3, 80, 160) and band (N, 3, 80, 320) -> features of the glance at a quarter (N, fine, 20, 40) and an
+    eighth (N, middle, 10, 20), and of the band at a quarter (N, found, 20, 80).
 
-    Both levels have seen the sixteenth: its features are added on the way back up.
+    What the band sees goes into the glance's quarter; all levels have seen the sixteenth, whose features are added on
+    the way back up, to the band at last.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.down4 = nn.Sequential(convolution(3, config.stem, 3, 2), Separable(config.stem, config.fine, 2),
-                                   Separable(config.fine, config.fine))
-        self.down8 = nn.Sequential(Separable(config.fine, config.middle, 2), Separable(config.middle, config.middle),
-                                   Separable(config.middle, config.middle))
-        self.down16 = nn.Sequential(Separable(config.middle, config.coarse, 2), Separable(config.coarse, config.coarse),
-                                    Separable(config.coarse, config.coarse))
-        self.up8 = convolution(config.coarse, config.middle)
-        self.up4 = convolution(config.middle, config.fine)
-        self.mix8, self.mix4 = Separable(config.middle, config.middle), Separable(config.fine, config.fine)
+        stem, fine, middle, coarse = config.stem, config.fine, config.middle, config.coarse
+        self.band4 = nn.Sequential(convolution(3, stem, 3, 2), Separable(stem, fine, 2), Separable(fine, fine))
+        self.band8 = Separable(fine, fine, 2)
+        self.down4 = nn.Sequential(convolution(3, stem, 3, 2), Separable(stem, fine, 2), Separable(fine, fine))
+        self.down8 = nn.Sequential(Separable(fine, middle, 2), Separable(middle, middle), Separable(middle, middle))
+        self.down16 = nn.Sequential(Separable(middle, coarse, 2), Separable(coarse, coarse), Separable(coarse, coarse))
+        self.up8, self.up4, self.up_band = (convolution(coarse, middle), convolution(middle, fine),
+                                            convolution(fine, fine))
+        self.mix8, self.mix4 = Separable(middle, middle), Separable(fine, fine)
+        self.mix_band = nn.Sequential(Separable(fine, fine), Separable(fine, config.found))
 
-    def forward(self, glance: Tensor) -> tuple[Tensor, Tensor]:
-        at4 = self.down4(glance)
+    def forward(self, glance: Tensor, band: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        band4 = self.band4(band)
+        at4 = self.down4(glance) + pad(self.band8(band4), (0, 0, BAND_FIRST, 20 - BAND_LAST))
         at8 = self.down8(at4)
-        at16 = self.down16(at8)
-        at8 = self.mix8(at8 + interpolate(self.up8(at16), scale_factor=2.0))
-        return self.mix4(at4 + interpolate(self.up4(at8), scale_factor=2.0)), at8
+        at8 = self.mix8(at8 + interpolate(self.up8(self.down16(at8)), scale_factor=2.0))
+        at4 = self.mix4(at4 + interpolate(self.up4(at8), scale_factor=2.0))
+        wide = interpolate(self.up_band(at4[:, :, BAND_FIRST:BAND_LAST]), scale_factor=2.0)
+        return at4, at8, self.mix_band(band4 + wide)
 
 
 class LeadHead(nn.Module):
-    """Features at an eighth (N, C, 10, 20) -> (N, 2, 20): log distance to the nearest obstacle and its log error.
+    """Features at an eighth (N, C, 10, 20) and of the band (N, F, 20, 80) -> (N, 2, 20): log distance to the nearest
+    obstacle and its log error.
 
     The image's 20 columns of features are the label's 20 columns; each is read from top to bottom as one vector.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, found: int) -> None:
         super().__init__()
-        self.narrow = convolution(channels, 16)
-        self.columns = nn.Sequential(nn.Conv1d(16 * GLANCE_HEIGHT_PX // 8, 32, 3, padding=1), nn.ReLU(inplace=True),
+        self.narrow, self.narrow_band = convolution(channels, 16), convolution(found, 12)
+        self.column = nn.Conv2d(16, 32, (GLANCE_HEIGHT_PX // 8, 1))
+        self.band_column = nn.Conv2d(12, 32, (BAND_HEIGHT_PX // 4, 4), (1, 4))
+        self.columns = nn.Sequential(nn.ReLU(inplace=True), nn.Conv1d(32, 32, 3, padding=1), nn.ReLU(inplace=True),
                                      nn.Conv1d(32, 2, 3, padding=1))
 
-    def forward(self, at8: Tensor) -> Tensor:
-        narrow = self.narrow(at8)
-        return self.columns(narrow.flatten(1, 2))
-
-
-class Glimpse(nn.Module):
-    """Crops (K, 3, 32, 32) of the full frame -> name logits (K, NUM_NAMES), the last one "none of them"."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(convolution(3, 16, 3, 2), convolution(16, 32, 3, 2), convolution(32, 48, 3, 2),
-                                    nn.Flatten(), nn.Dropout(0.2), nn.Linear(48 * 16, NUM_NAMES))
-
-    def forward(self, crops: Tensor) -> Tensor:
-        return self.layers(crops)
+    def forward(self, at8: Tensor, band: Tensor) -> Tensor:
+        columns = self.column(self.narrow(at8)) + self.band_column(self.narrow_band(band))
+        return self.columns(columns[:, :, 0])
 
 
 class DriveNet(nn.Module):
@@ -132,60 +126,53 @@ class DriveNet(nn.Module):
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__()
         self.config = config or ModelConfig()
-        middle, fine, trunk = self.config.middle, self.config.fine, self.config.trunk
+        middle, fine, found, trunk = self.config.middle, self.config.fine, self.config.found, self.config.trunk
         self.backbone = Backbone(self.config)
         self.ground = convolution(middle, 12)
         ground_rows = GLANCE_HEIGHT_PX // 8 - 4  # the upper 4 of 10 rows show the sky
         self.trunk = nn.Sequential(nn.Linear(12 * ground_rows * GLANCE_WIDTH_PX // 8, trunk), nn.ReLU(inplace=True))
         self.embedding = nn.Linear(trunk, EMBEDDING)
-        self.path = nn.Sequential(nn.Linear(EMBEDDING + 5, 128), nn.ReLU(inplace=True),
+        self.path = nn.Sequential(nn.Linear(trunk + EMBEDDING + 4 * NODES + 5, 128), nn.ReLU(inplace=True),
                                   nn.Linear(128, PATH_POINTS * 2 + 1))
-        self.boundary = nn.Linear(trunk, 2 * LANE_ROWS * 2)
         self.stop = nn.Sequential(nn.Linear(trunk, 64), nn.ReLU(inplace=True), nn.Linear(64, NUM_STOP_KINDS + 1))
-        self.lead = LeadHead(middle)
-        self.sign = nn.Sequential(Separable(fine, fine), nn.Conv2d(fine, 6, 1))
-        self.glimpse = Glimpse()
-        self.around = SurroundingsHead(fine, middle, trunk) if self.config.has_surroundings else None
+        self.lead = LeadHead(middle, found)
+        self.lines, self.drivable = LinesHead(fine, found, trunk), GroundHead(fine)
+        self.finder, self.light = FinderHead(found), LightHead(found, trunk)
+        self.odds: dict[str, OddsMap] = {}  # by head: what makes its confidences true (calibration.py)
         self.path_mean: Tensor
         self.path_std: Tensor
         self.register_buffer("path_mean", _straight())
         self.register_buffer("path_std", torch.ones(PATH_POINTS, 2))
-        nn.init.constant_(self.sign[1].bias[:1], -4.0)  # type: ignore[index,arg-type]  # signs are rare at the start
 
     def forward(self, image: Tensor, command: Tensor) -> dict[str, Tensor]:
         """Everything the network knows about a batch of frames.
 
         image: uint8 (N, H, W, 3) RGB of any size with the trained camera's shape; command: float32 (N, 5), one-hot of
-        Command and metres to the manoeuvre. Returns the heads of `look` and, of the NUM_SIGNS best peaks, sign_box
-        (N, 4, 4) left, top, right, bottom as shares of width and height, sign_peak (N, 4) in [0, 1], sign_distance_m
-        (N, 4) and sign_logits (N, 4, NUM_NAMES).
+        Command and metres to the manoeuvre. Returns the heads of `look` and the things of finder.find_peaks.
         """
-        return with_glimpses(self.look(glance_of(image), command), image, self.glimpse)
+        outputs = self.look(glance_of(image), band_of(image), command)
+        return outputs | find_peaks(outputs["heat"], outputs["boxes"], outputs["phases"])
 
-    def look(self, glance: Tensor, command: Tensor) -> dict[str, Tensor]:
-        """The heads on the glance (N, 3, 80, 160) of `glance_of`, and the command (N, 5).
+    def look(self, glance: Tensor, band: Tensor, command: Tensor) -> dict[str, Tensor]:
+        """The heads on the glance (N, 3, 80, 160), the band (N, 3, 80, 320) and the command (N, 5).
 
         path (N, 12, 2) x, y in the ego frame [m]; path_log_error (N,) log of the expected lateral error [m];
-        boundary (N, 2, 16) share of the width, left then right; boundary_logit (N, 2, 16) presence; stop_logits (N, 3)
-        by kind of line; stop (N,) distance as a share of STOP_MAX_M; lead (N, 20) log metres; lead_log_error (N, 20);
-        sign_map (N, 6, 20, 40) heat logit, offset x, y [cells], log width, log height [glance px], log distance [m];
-        embedding (N, 32) in [-1, 1]; and those of SurroundingsHead, if the network has it.
+        stop_logits (N, 3) by kind of line; stop (N,) distance as a share of STOP_MAX_M; lead (N, 20) log metres;
+        lead_log_error (N, 20); embedding (N, 32) in [-1, 1]; boundary (N, 2, 16) share of the width, left then right;
+        boundary_logit (N, 2, 16) presence; and what FinderHead, LinesHead, GroundHead and LightHead say.
         """
-        at4, at8 = self.backbone(glance)
+        at4, at8, found = self.backbone(glance, band)
         trunk = self.trunk(self.ground(at8[:, :, 4:]).flatten(1))
         embedding = torch.tanh(self.embedding(trunk))
-        scale = torch.tensor([1.0, 1.0, 1.0, 1.0, 1 / 60.0], device=command.device)
-        path = self.path(torch.cat([embedding, command * scale], dim=1))
-        boundary = self.boundary(trunk).unflatten(1, (2, 2, LANE_ROWS))
-        stop, lead = self.stop(trunk), self.lead(at8)
-        around = self.around(at4, at8, trunk) if self.around is not None else {}
-        return around | {
+        said = command * torch.tensor([1.0, 1.0, 1.0, 1.0, 1 / 60.0], device=command.device)
+        lines = self.lines(at4, found, trunk)
+        path = self.path(torch.cat([trunk, embedding, lines["line_columns"].flatten(1) * 2 - 1, said], dim=1))
+        stop, lead, things = self.stop(trunk), self.lead(at8, found), self.finder(found)
+        return lines | things | self.drivable(at4) | self.light(found, things["phases"], trunk, said) | {
             "path": path[:, :-1].unflatten(1, (PATH_POINTS, 2)) * self.path_std + self.path_mean,
             "path_log_error": path[:, -1],
-            "boundary": boundary[:, 0] + 0.5, "boundary_logit": boundary[:, 1],
             "stop_logits": stop[:, :NUM_STOP_KINDS], "stop": stop[:, NUM_STOP_KINDS] + 0.5,
-            "lead": lead[:, 0] + 2.5, "lead_log_error": lead[:, 1],
-            "sign_map": self.sign(at4), "embedding": embedding,
+            "lead": lead[:, 0] + 2.5, "lead_log_error": lead[:, 1], "embedding": embedding,
         }
 
 
@@ -200,62 +187,28 @@ def glance_of(image: Tensor) -> Tensor:
 
     (Twenty times faster on a CPU than torch's pooling, which would average floats.)
     """
-    glance = np.empty((len(image), GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX, 3), np.uint8)
-    for frame, small in zip(image.numpy(), glance, strict=True):
-        cv2.resize(frame, (GLANCE_WIDTH_PX, GLANCE_HEIGHT_PX), dst=small, interpolation=cv2.INTER_AREA)
-    return normalised(glance)
+    return normalised(_averaged(image.numpy(), GLANCE_WIDTH_PX, GLANCE_HEIGHT_PX))
+
+
+def band_of(image: Tensor) -> Tensor:
+    """uint8 (N, H, W, 3) -> normalised float32 (N, 3, 80, 320), channels last: the rows around the horizon."""
+    height = image.shape[1]
+    rows = image.numpy()[:, round(BAND_TOP * height):round(BAND_BOTTOM * height)]
+    is_full = rows.shape[1:3] == (BAND_HEIGHT_PX, BAND_WIDTH_PX)
+    return normalised(rows if is_full else _averaged(rows, BAND_WIDTH_PX, BAND_HEIGHT_PX))
+
+
+def _averaged(pixels: Array, width_px: int, height_px: int) -> Array:
+    """uint8 (N, H, W, 3) at another size."""
+    small = np.empty((len(pixels), height_px, width_px, 3), np.uint8)
+    for frame, out in zip(pixels, small, strict=True):
+        cv2.resize(frame, (width_px, height_px), dst=out, interpolation=cv2.INTER_AREA)
+    return small
 
 
 def normalised(pixels: Array) -> Tensor:
     """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) of mean about 0 and spread about 1, channels last."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().sub_(PIXEL_MEAN).mul_(PIXEL_SCALE)
-
-
-def with_glimpses(outputs: dict[str, Tensor], image: Tensor, name: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    """The heads of `look` and what `name` makes of the crops at the peaks of its sign map; see DriveNet.forward."""
-    signs = find_peaks(outputs["sign_map"])
-    crops = cut_crops(image, signs["sign_box"])
-    logits = name(crops.flatten(0, 1)).unflatten(0, crops.shape[:2])
-    return outputs | signs | {"sign_logits": logits}
-
-
-def find_peaks(sign_map: Tensor) -> dict[str, Tensor]:
-    """The NUM_SIGNS strongest local maxima of a sign map (N, 6, 20, 40), decoded; see DriveNet.forward."""
-    heat = torch.sigmoid(sign_map[:, 0])
-    is_peak = heat == max_pool2d(heat[:, None], 3, 1, 1)[:, 0]
-    peak, cell = torch.where(is_peak, heat, 0.0).flatten(1).topk(NUM_SIGNS, dim=1)
-    values = sign_map[:, 1:].flatten(2).gather(2, cell[:, None].expand(-1, 5, -1))  # (N, 5, NUM_SIGNS)
-    centre_x = ((cell % SIGN_COLUMNS) + values[:, 0].clamp(0, 1)) / SIGN_COLUMNS
-    centre_y = ((cell // SIGN_COLUMNS) + values[:, 1].clamp(0, 1)) / SIGN_ROWS
-    half_width = values[:, 2].clamp(-1, 5).exp() / GLANCE_WIDTH_PX / 2
-    half_height = values[:, 3].clamp(-1, 5).exp() / GLANCE_HEIGHT_PX / 2
-    box = torch.stack([centre_x - half_width, centre_y - half_height, centre_x + half_width, centre_y + half_height], 2)
-    return {"sign_box": box, "sign_peak": peak, "sign_distance_m": values[:, 4].clamp(-1, 5).exp()}
-
-
-def cut_crops(image: Tensor, boxes: Tensor) -> Tensor:
-    """Bilinear cut-outs of boxes (N, K, 4) (shares of the image) from uint8 (N, H, W, 3).
-
-    Returns normalised float32 (N, K, 3, 32, 32); each shows a square of CROP_SCALE times the box's longer side, and
-    repeats the border pixels outside the image.
-    """
-    n, height, width, _ = image.shape
-    size = torch.tensor([width, height, width, height], device=boxes.device)
-    left, top, right, bottom = (boxes * size).unbind(2)
-    side = torch.maximum(right - left, bottom - top).clamp(min=2.0) * CROP_SCALE
-    step = (torch.arange(CROP_PX, device=boxes.device) + 0.5) / CROP_PX - 0.5
-    u = (((left + right) / 2)[..., None] + side[..., None] * step - 0.5).clamp(0, width - 1)  # (N, K, 32)
-    v = (((top + bottom) / 2)[..., None] + side[..., None] * step - 0.5).clamp(0, height - 1)
-    u0, v0 = u.floor().long().clamp(max=width - 2), v.floor().long().clamp(max=height - 2)
-    share_u, share_v = (u - u0)[:, :, None, :, None], (v - v0)[:, :, :, None, None]
-    start = torch.arange(n, device=boxes.device)[:, None, None, None] * (height * width)
-    at = (start + v0[..., :, None] * width + u0[..., None, :]).flatten()
-    pixels = image.reshape(n * height * width, 3)  # index_select is three times faster than pixels[at]
-    corners = [pixels.index_select(0, at + step).view(*u.shape[:2], CROP_PX, CROP_PX, 3).float()
-               for step in (0, 1, width, width + 1)]
-    upper, lower = torch.lerp(corners[0], corners[1], share_u), torch.lerp(corners[2], corners[3], share_u)
-    crops = torch.lerp(upper, lower, share_v)
-    return ((crops - PIXEL_MEAN) * PIXEL_SCALE).permute(0, 1, 4, 2, 3)
 
 
 def frozen(model: DriveNet) -> DriveNet:
@@ -277,6 +230,7 @@ def folded(model: nn.Module) -> None:
 
 
 def describe(model: DriveNet) -> dict[str, object]:
-    """What a checkpoint must say to rebuild the model: its widths and its number of parameters."""
-    return {"model": asdict(model.config), "num_parameters": sum(p.numel() for p in model.parameters())}
+    """What a checkpoint must say to rebuild the model: widths, maps of its confidences, number of parameters."""
+    return {"model": asdict(model.config), "odds": model.odds,
+            "num_parameters": sum(p.numel() for p in model.parameters())}
 

@@ -1,42 +1,48 @@
 """What the car believes: the frozen network on a batch of frames, and a tracker that remembers what left the view.
 
 A `Percept` is one instant; a `Track` is memory: the speed limit in force, the stop line that has slipped under the
-bonnet, the way driven since the last standstill. No ground truth enters here, and no driving is decided here.
+bonnet, the way driven since the last standstill, what the own light shows. No ground truth enters here, and no driving
+is decided here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rich.progress import track
 
 from envs.config import CameraConfig
 from envs.geometry import Array
 from envs.labels import LEAD_MAX_M, STOP_MAX_M
 from envs.roads.network import Control
 from envs.signs import SIGN_INDEX, SIGNS
-from envs.state import EGO_SHAPE
+from envs.state import EGO_SHAPE, Phase
 from perception import checkpoint
+from perception.calibration import UNCHANGED, OddsMap, mapped
 from perception.checkpoint import CheckpointError
 from perception.export import OnnxNet
+from perception.finder import KINDS, PEAK_SHARE
+from perception.glimpse import GLIMPSED, Glimpse
 from perception.model import DriveNet, ModelConfig, frozen
 from perception.namer import Namer
-from perception.surroundings import Surroundings, said
-from perception.tasks import ROW_OF_NAME, SIGN_NAMES
+from perception.surroundings import Surroundings, called, said
 
 WEIGHTS = Path(__file__).parent / "weights" / "perception"
 NO_SIGN = -1
 SEEN_SHARE = 0.5  # a boundary point is given where its presence is at least this likely
 MARGIN = 0.1  # of a sign's size, left about it on each side for the namer
-PEAK_SHARE = 0.3  # a peak of the sign map below this is not named
 CAMERA_TO_BUMPER_M = EGO_SHAPE.front_m - CameraConfig().forward_m
-STOP_NAME, YIELD_NAME = SIGN_NAMES.index("stop"), SIGN_NAMES.index("yield")
-STOP_SIGN = SIGN_INDEX["stop"]
+STOP_SIGN, YIELD_SIGN = SIGN_INDEX["stop"], SIGN_INDEX["yield"]
+SIGN_SAYS = 5.0  # log odds that a sign read for certain adds to the kind of its line
+SIGN = KINDS.index("sign")
+GLIMPSE_SHARE = 0.15  # fainter peaks are not looked at again
+BATCH = 50  # frames that are looked at together
 PATH_ERROR_M = 0.5  # expected lateral error at which the path's confidence is one half
 
 
@@ -51,11 +57,11 @@ class Percept:
     lead_m: Array  # (N, 20) float32, nearest obstacle by image column, up to LEAD_MAX_M
     stop_m: Array  # (N,) float32, front bumper to the next line across the lane, up to STOP_MAX_M
     stop_confidence: Array  # (N,) float32, that a stop line (no yield line) lies within STOP_MAX_M
-    sign_box_px: Array  # (N, 4, 4) float32, left, top, right, bottom
-    sign_class: Array  # (N, 4) int64, row of SIGNS, -1: none
-    sign_confidence: Array  # (N, 4) float32
-    sign_distance_m: Array  # (N, 4) float32, from the camera
-    sign_bearing_rad: Array  # (N, 4) float32, left positive
+    sign_box_px: Array  # (N, 8, 4) float32, left, top, right, bottom
+    sign_class: Array  # (N, 8) int64, row of SIGNS, -1: none
+    sign_confidence: Array  # (N, 8) float32
+    sign_distance_m: Array  # (N, 8) float32, from the camera
+    sign_bearing_rad: Array  # (N, 8) float32, left positive
     embedding: Array  # (N, 32) float32 in [-1, 1]
     around: Surroundings | None = None  # what else is seen, if the network has the heads for it
 
@@ -91,8 +97,9 @@ class Perceiver:
     """The network frozen for use. Deterministic for a given batch; torch's thread count is the caller's."""
 
     def __init__(self, model: DriveNet, camera: CameraConfig | None = None, backend: str = "onnx",
-                 namer: Namer | None = None) -> None:
-        self._net, self._namer = BACKENDS[backend](model), namer
+                 namer: Namer | None = None, glimpse: Glimpse | None = None) -> None:
+        self._net, self._namer, self._glimpse = BACKENDS[backend](model), namer, glimpse
+        self._odds = model.odds
         self.camera = camera or CameraConfig()
 
     @staticmethod
@@ -105,8 +112,8 @@ class Perceiver:
         model, trained = load_network(source)
         if camera is not None:
             _require_same_view(camera, trained, source)
-        namer = Namer.load(backend="torch" if backend == "torch" else "onnx")
-        return Perceiver(model, camera or trained, backend, namer)
+        by = "torch" if backend == "torch" else "onnx"
+        return Perceiver(model, camera or trained, backend, Namer.load(backend=by), Glimpse.load(backend=by))
 
     def perceive(self, camera: Array, command: Array) -> Percept:
         """Look at frames uint8 (N, H, W, 3) with commands (N, 5), one-hot of Command and metres to the manoeuvre."""
@@ -114,52 +121,83 @@ class Perceiver:
         with torch.inference_mode():
             outputs = self._net(torch.from_numpy(np.ascontiguousarray(camera)),
                                 torch.from_numpy(np.ascontiguousarray(command, np.float32)))
-            names = torch.log_softmax(outputs["sign_logits"], 2)
             present = torch.sigmoid(outputs["boundary_logit"])
         out = {name: value.numpy() for name, value in outputs.items()}
-        log_names, seen = names.numpy(), present.numpy()
-        stop_m = (out["stop"] * STOP_MAX_M).clip(0, STOP_MAX_M)
-        box_px = out["sign_box"] * np.array([width, height, width, height], np.float32)
-        sign_class, share = _named(log_names) if self._namer is None else _named_anew(
-            self._namer, camera, box_px, out["sign_peak"] >= PEAK_SHARE)
-        is_sign = (sign_class != NO_SIGN) & (out["sign_peak"] >= PEAK_SHARE)
+        if self._glimpse is not None:
+            out |= _looked_again(self._glimpse, camera, out)
+        seen, stop_m = present.numpy(), (out["stop"] * STOP_MAX_M).clip(0, STOP_MAX_M)
+        box_px = out["box"][:, SIGN] * np.array([width, height, width, height], np.float32)
+        peak, distance_m = out["peak"][:, SIGN], out["distance_m"][:, SIGN]
+        sign_class, share = _named(self._namer, camera, box_px, peak >= PEAK_SHARE)
         focal_px = width / 2 / math.tan(math.radians(self.camera.horizontal_fov_deg) / 2)
-        return Percept(
+        return calibrated(Percept(
             path_m=out["path"],
             path_confidence=1 / (1 + np.exp(out["path_log_error"].clip(-6, 6)) / PATH_ERROR_M),
             boundaries_px=np.where(seen >= SEEN_SHARE, out["boundary"] * width, np.float32(np.nan)),
             boundary_confidence=seen.mean(2),
             lead_m=np.exp(out["lead"].clip(-1, math.log(LEAD_MAX_M))),
             stop_m=stop_m,
-            stop_confidence=_stop_share(out, stop_m, log_names),
-            sign_box_px=box_px,
-            sign_class=np.where(is_sign, sign_class, NO_SIGN),
-            sign_confidence=np.where(is_sign, out["sign_peak"] * share, np.float32(0)),
-            sign_distance_m=out["sign_distance_m"],
+            stop_confidence=_stop_share(out["stop_logits"], stop_m, distance_m, sign_class, peak * share),
+            sign_box_px=box_px, sign_class=sign_class,
+            sign_confidence=np.where(sign_class == NO_SIGN, np.float32(0), peak * share),
+            sign_distance_m=distance_m,
             sign_bearing_rad=np.arctan((width / 2 - box_px[:, :, [0, 2]].mean(2)) / focal_px),
             embedding=out["embedding"],
-            around=said(out, width) if "lanes" in out else None,
-        )
+            around=said(out, width, height),
+        ), self._odds)
+
+    def perceive_all(self, camera: Array, command: Array, has_bar: bool = False) -> Percept:
+        """`perceive` on any number of frames, in batches, with a progress bar if it is asked for."""
+        starts = track(range(0, len(camera), BATCH), "look", disable=not has_bar)
+        return joined([self.perceive(camera[k:k + BATCH], command[k:k + BATCH]) for k in starts])
 
 
-def _named(log_names: Array) -> tuple[Array, Array]:
-    """Row of SIGNS (N, 4), -1 for none, and its share, by the network's own glimpses: six names at most."""
-    shares = np.exp(log_names)
-    return ROW_OF_NAME[shares.argmax(2)], shares.max(2)
+def _looked_again(glimpse: Glimpse, camera: Array, out: dict[str, Array]) -> dict[str, Array]:
+    """Boxes, peaks and phases of signs and lights after a glimpse at each that is not too faint."""
+    size = np.array([camera.shape[2], camera.shape[1]] * 2, np.float32)
+    few = slice(0, len(GLIMPSED))
+    is_asked = out["peak"][:, few] >= GLIMPSE_SHARE
+    looked = glimpse.look(camera, out["box"][:, few] * size, is_asked)
+    box, peak = out["box"].copy(), out["peak"].copy()
+    box[:, few] = looked.box_px / size
+    peak[:, few] = np.sqrt(peak[:, few] * looked.share)
+    of_light = is_asked[:, GLIMPSED.index("light"), :, None]
+    return {"box": box, "peak": peak, "light_phases": np.where(of_light, looked.phases, out["light_phases"])}
 
 
-def _named_anew(namer: Namer, camera: Array, box_px: Array, is_asked: Array) -> tuple[Array, Array]:
-    """The same by the namer, of all signs; only boxes (N, 4, 4) that are asked for (N, 4) are looked at."""
+def calibrated(percept: Percept, odds: Mapping[str, OddsMap]) -> Percept:
+    """The percept with its confidences as the maps of log odds by head say (claims.py); what is told stays."""
+    if not odds or percept.around is None:
+        return percept
+    def new(seen: Percept | Surroundings, heads: tuple[str, ...]) -> dict[str, Any]:
+        return {f"{head}_confidence": mapped(getattr(seen, f"{head}_confidence"), odds.get(head, UNCHANGED))
+                for head in heads}
+    around, rows = percept.around, np.arange(len(percept.path_m))
+    before = around.my_light_confidence
+    sure = mapped(before, odds.get("my_light", UNCHANGED))
+    share = around.my_light_share * ((1 - sure) / np.maximum(1 - before, 1e-6))[:, None]
+    share[rows, around.my_light] = sure
+    around = replace(around, my_light_share=share.astype(np.float32), **new(around, ("light", "vehicle", "person")))
+    return replace(percept, around=around, **new(percept, ("sign", "stop")))
+
+
+def _named(namer: Namer | None, camera: Array, box_px: Array, is_asked: Array) -> tuple[Array, Array]:
+    """Row of SIGNS (N, 8) and its share, of the boxes (N, 8, 4) that are asked for (N, 8); -1 for the rest.
+
+    Without a namer no sign has a name.
+    """
     named = np.full(is_asked.shape, NO_SIGN), np.zeros(is_asked.shape, np.float32)
+    if namer is None:
+        return named
     asked = np.argwhere(is_asked)
-    shares = namer.name([_square(camera[frame], box_px[frame, k]) for frame, k in asked])
+    shares = namer.name([square(camera[frame], box_px[frame, k]) for frame, k in asked])
     best = shares.argmax(1)
     named[0][is_asked] = np.where(best == len(SIGNS), NO_SIGN, best)
     named[1][is_asked] = shares[np.arange(len(best)), best]
     return named
 
 
-def _square(frame: Array, box_px: Array) -> Array:
+def square(frame: Array, box_px: Array) -> Array:
     """The square around a box, with MARGIN of its longer side about it, as far as it lies in the frame (H, W, 3)."""
     half = max(float((box_px[2:] - box_px[:2]).max()) * (1 + 2 * MARGIN), 2.0) / 2
     (left, top), (right, bottom) = ((box_px[:2] + box_px[2:]) / 2 + step for step in (-half, half))
@@ -173,23 +211,21 @@ def load_network(source: Path) -> tuple[DriveNet, CameraConfig]:
     tensors, meta = checkpoint.load(source)
     try:
         model, trained = DriveNet(ModelConfig(**meta["model"])), CameraConfig(**meta["camera"])
+        model.odds = {str(head): (float(scale), float(shift)) for head, (scale, shift) in meta.get("odds", {}).items()}
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source} does not describe a perception network ({error}); train again") from error
     checkpoint.restore(model, tensors, source)
     return model, trained
 
 
-def _stop_share(out: dict[str, Array], stop_m: Array, log_names: Array) -> Array:
+def _stop_share(logits: Array, stop_m: Array, sign_m: Array, sign_class: Array, sign_share: Array) -> Array:
     """How likely a stop line lies ahead (N,): the line from the glance, its kind also from the signs beside it.
 
-    Both kinds of line look alike from afar; a glimpse at a sign as far away as the line settles which it is.
+    Both kinds of line look alike from afar; a sign (N, 8) as far away as the line settles which it is.
     """
-    is_beside = np.abs(out["sign_distance_m"] - CAMERA_TO_BUMPER_M - stop_m[:, None]) < np.maximum(
-        4.0, 0.35 * stop_m[:, None])
-    weight = np.where(is_beside & (out["sign_peak"] >= PEAK_SHARE), out["sign_peak"], 0.0)
-    from_signs = (log_names[..., STOP_NAME] - log_names[..., YIELD_NAME]).clip(-5, 5)
-    logits = out["stop_logits"]
-    odds = logits[:, Control.STOP] - logits[:, Control.YIELD] + (weight * from_signs).sum(1)
+    is_beside = np.abs(sign_m - CAMERA_TO_BUMPER_M - stop_m[:, None]) < np.maximum(4.0, 0.35 * stop_m[:, None])
+    says = (sign_class == STOP_SIGN).astype(np.float32) - (sign_class == YIELD_SIGN)
+    odds = logits[:, Control.STOP] - logits[:, Control.YIELD] + SIGN_SAYS * (says * sign_share * is_beside).sum(1)
     shares = np.exp(logits - logits.max(1, keepdims=True))
     is_line = 1 - shares[:, Control.NONE] / shares.sum(1)
     return (is_line / (1 + np.exp(-odds))).astype(np.float32)
@@ -214,6 +250,7 @@ GIVE_UP = 0.1  # a line or a confidence below this was a mistake
 IN_FORCE_M = 12.0  # a limit is taken as in force this near to its sign: by then it is 10 px wide and read well
 LAST_SEEN_M = 20.0  # a sign that was last seen farther away is not believed to have been passed
 RIGHT_SIDE_M = (0.5, 9.0)  # a sign that binds us stands this far to the right of the camera
+LIGHT_GAIN = 0.4  # of a look at the own light: after three looks four fifths of what is believed are new
 SPEEDS_MPS = np.array([sign.speed_mps or np.nan for sign in SIGNS], np.float32)
 
 
@@ -226,6 +263,12 @@ class Track:
     stop_m: Array  # (N,) float32, front bumper to the stop line, down to -3 behind it; STOP_MAX_M: none
     stop_confidence: Array  # (N,) float32
     since_stop_m: Array  # (N,) float32, way driven since the last standstill, up to STOP_MAX_M
+    light_share: Array  # (N, 5) float32, how likely the own light shows each Phase; OFF: there is none, or it is dark
+
+    @property
+    def light(self) -> Array:
+        """(N,) int64 of Phase: what the own light is taken to show; in doubt rather red than green."""
+        return called(self.light_share)
 
 
 class Tracker:
@@ -242,6 +285,7 @@ class Tracker:
         self._votes = np.empty((num_envs, len(SIGNS)))
         self._stop_m, self._stop_confidence = np.empty(num_envs), np.empty(num_envs)  # inf: none is followed
         self._since_stop_m = np.empty(num_envs)
+        self._light_share = np.empty((num_envs, len(Phase)))
         self.reset(np.ones(num_envs, bool))
 
     def reset(self, mask: Array) -> None:
@@ -250,6 +294,7 @@ class Tracker:
         self._sign_m[mask], self._sign_seen_m[mask], self._votes[mask] = np.inf, np.inf, 0.0
         self._stop_m[mask], self._stop_confidence[mask] = np.inf, 0.0
         self._since_stop_m[mask] = STOP_MAX_M
+        self._light_share[mask] = np.eye(len(Phase))[Phase.OFF]
 
     def update(self, percept: Percept, ego: Array) -> Track:
         """Take in the percept of this instant and the ego row (N, 5) that starts with the speed [m/s]."""
@@ -259,9 +304,12 @@ class Tracker:
         with np.errstate(invalid="ignore"):  # inf - inf: nothing seen and nothing followed compare as unlike
             self._follow_sign(percept, moved_m)
             self._follow_line(percept, moved_m)
+        if percept.around is not None:
+            self._light_share += LIGHT_GAIN * (percept.around.my_light_share - self._light_share)
         stop_m = np.minimum(self._stop_m, STOP_MAX_M)
         return Track(*(values.astype(np.float32) for values in (
-            self._limit_mps, self._limit_confidence, stop_m, self._stop_confidence, self._since_stop_m)))
+            self._limit_mps, self._limit_confidence, stop_m, self._stop_confidence, self._since_stop_m,
+            self._light_share)))
 
     def _follow_sign(self, percept: Percept, moved_m: Array) -> None:
         """Dead-reckon the nearest limit sign, let this look vote on its class, and obey it once it is near."""

@@ -1,15 +1,14 @@
-"""`nanodrive perceive --export FILE.onnx`: the trained network as ONNX files for other programs, and what 8 bits cost.
+"""`nanodrive perceive --export FILE.onnx`: the trained network as a file for other programs, and what 8 bits cost.
 
-FILE.onnx is the glance (all heads), FILE-glimpse.onnx names the crops at its peaks. What goes in, what comes out, the
-camera, the classes and the units stand in their metadata as JSON. Each file is read back and must give torch's numbers
-within PARITY. With `--data` every backend is measured on val frames: figures, time, bytes.
+What goes in, what comes out, the camera, the kinds of things and the units stand in its metadata as JSON. The file is
+read back and must give torch's numbers within PARITY. With `--data` every backend is measured on val frames: figures,
+time, bytes.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,14 +24,23 @@ from tyro.conf import Positional
 from envs.config import CameraConfig, ConfigError, require
 from envs.geometry import Array
 from envs.labels import PATH_STATIONS_M, STOP_MAX_M
+from envs.state import Phase
 from perception import dataset, metrics
-from perception.checkpoint import replace_file
+from perception.checkpoint import plain, replace_file
 from perception.export import OnnxNet, session
-from perception.model import CROP_PX, GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX, PIXEL_MEAN, PIXEL_SCALE, frozen
+from perception.finder import BAND_BOTTOM, BAND_TOP, KINDS
+from perception.model import (
+    BAND_HEIGHT_PX,
+    BAND_WIDTH_PX,
+    GLANCE_HEIGHT_PX,
+    GLANCE_WIDTH_PX,
+    PIXEL_MEAN,
+    PIXEL_SCALE,
+    frozen,
+)
 from perception.perceiver import BACKENDS, WEIGHTS, Perceiver, load_network
 from perception.quantise import QuantisedNet
-from perception.robustness import evenly, look
-from perception.tasks import SIGN_NAMES
+from perception.robustness import evenly
 
 PARITY = 1e-4
 TABLE_WIDTH = 110  # where there is no terminal
@@ -44,7 +52,7 @@ class ExportConfig:
     """Settings of `nanodrive perceive --export`."""
 
     file: Positional[Path]
-    """the .onnx file to write; beside it goes FILE-glimpse.onnx"""
+    """the .onnx file to write"""
     weights: Path | None = None
     """checkpoint without its ending; default: the shipped one"""
     int8: bool = False
@@ -60,7 +68,7 @@ class ExportConfig:
 
 
 def run(config: ExportConfig) -> dict[str, Any]:
-    """Write both files, check them against torch, and measure the backends if asked; returns what was found.
+    """Write the file, check it against torch, and measure the backends if asked; returns what was found.
 
     Raises CheckpointError for weights and DatasetError for frames that cannot be used, ConfigError when an exported
     network does not compute what torch does.
@@ -68,17 +76,15 @@ def run(config: ExportConfig) -> dict[str, Any]:
     source = config.weights or WEIGHTS
     model, camera = load_network(source)
     net = QuantisedNet(model) if config.int8 else OnnxNet(model)
-    files = {config.file: net.look_graph, config.file.with_name(f"{config.file.stem}-glimpse.onnx"): net.glimpse_graph}
     config.file.parent.mkdir(parents=True, exist_ok=True)
-    for path, graph in files.items():
-        replace_file(path, with_metadata(graph, metadata(camera)))
+    replace_file(config.file, with_metadata(net.graph, metadata(camera)))
     difference = parity(config.file, source)
     print(f"largest difference from torch: {difference:.1e} ({'8 bits' if config.int8 else f'at most {PARITY:.0e}'})")
     if not config.int8 and not difference <= PARITY:
         raise ConfigError(f"{config.file} differs from torch by {difference:.1e}, more than {PARITY:.0e}; "
                           "do not use it")
-    result: dict[str, Any] = {"files": [str(path) for path in files], "bytes": sum(map(len, files.values())),
-                              "parity": difference, "is_int8": config.int8}
+    result: dict[str, Any] = {"file": str(config.file), "bytes": config.file.stat().st_size, "parity": difference,
+                              "is_int8": config.int8}
     if config.data is not None:
         result["backends"] = compared(config.data, source, config.frames)
         console = Console()
@@ -89,21 +95,27 @@ def run(config: ExportConfig) -> dict[str, Any]:
 def metadata(camera: CameraConfig) -> dict[str, Any]:
     """What a program needs to use the files: preprocessing, camera, classes and units."""
     return {
-        "camera": asdict(camera), "path_stations_m": list(PATH_STATIONS_M), "sign_names": [*SIGN_NAMES, "none of them"],
+        "camera": asdict(camera), "path_stations_m": list(PATH_STATIONS_M), "kinds": list(KINDS),
+        "phases": [phase.name.lower() for phase in Phase],
         "inputs": {"glance": f"(N, 3, {GLANCE_HEIGHT_PX}, {GLANCE_WIDTH_PX}) RGB, area mean of the frame, "
                              f"(grey level - {PIXEL_MEAN}) * {PIXEL_SCALE:.6f}",
-                   "command": "(N, 5) one-hot of follow, left, right, straight; metres to the manoeuvre, 0 to 60",
-                   "crops": f"(K, 3, {CROP_PX}, {CROP_PX}) of the full frame, scaled as the glance"},
+                   "band": f"(N, 3, {BAND_HEIGHT_PX}, {BAND_WIDTH_PX}) of the frame from {BAND_TOP} to {BAND_BOTTOM} "
+                           "of its height, scaled as the glance",
+                   "command": "(N, 5) one-hot of follow, left, right, straight; metres to the manoeuvre, 0 to 60"},
         "outputs": {"path": "x ahead, y left of the rear axle [m]", "path_log_error": "log of the lateral error [m]",
                     "boundary": "share of the width", "boundary_logit": "presence", "lead": "log of metres by column",
                     "lead_log_error": "log of its error", "stop": f"share of {STOP_MAX_M} m from the front bumper",
                     "stop_logits": "no line, stop line, yield line", "embedding": "in [-1, 1]",
-                    "sign_map": "heat logit, offset x, y [cells], log width, log height [glance px], log distance [m]",
-                    "logits": "of sign_names",
+                    "heat": "logit of a thing's middle, by kind and cell of the band",
+                    "boxes": "by kind: offset x, y [cells], log width, log height [cells], log distance [m]",
+                    "phases": "logits of a light's phase, by cell of the band",
                     "lanes": "share of the width, by line and row", "lanes_logit": "presence",
+                    "line_columns": "share of the width, by line and row of cells",
+                    "line_cells_far": "logits of the cell, by line and row of the band",
+                    "line_cells_near": "the same by row of the glance",
                     "marking_logits": "kind of marking, by line", "drivable_logit": "road, by cell of 40 x 80",
                     "light_share": "of each phase, for the own light", "light_none": "that there is none",
-                    "light": "(metres to its line - 30) / 10", "light_cells": "where it is, 20 x 40"},
+                    "light": "(metres to its line - 30) / 10", "light_cells": "where it is, by cell of the band"},
         "frame": "ISO 8855: x forward, y left, z up, origin on the ground under the rear axle"}
 
 
@@ -116,19 +128,16 @@ def with_metadata(graph: bytes, about: dict[str, Any]) -> bytes:
 
 
 def parity(file: Path, source: Path) -> float:
-    """Largest difference of any output of both files from torch, on random frames; relative where values exceed 1."""
+    """Largest difference of any output of the file from torch, on random frames; relative where values exceed 1."""
     model = frozen(load_network(source)[0])
     rng = np.random.default_rng(0)
     inputs = {"glance": rng.normal(0, 1, (4, 3, GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX)).astype(np.float32),
+              "band": rng.normal(0, 1, (4, 3, BAND_HEIGHT_PX, BAND_WIDTH_PX)).astype(np.float32),
               "command": np.column_stack([np.eye(4), [0, 20, 40, 60]]).astype(np.float32)}
-    crops = rng.normal(0, 1, (4, 3, CROP_PX, CROP_PX)).astype(np.float32)
     with torch.inference_mode():
         heads = model.look(*(torch.from_numpy(value) for value in inputs.values()))
-        logits = model.glimpse(torch.from_numpy(crops))
-    glimpse = file.with_name(f"{file.stem}-glimpse.onnx")
-    found = zip([*heads.values(), logits], [*session(file.read_bytes()).run(list(heads), inputs),
-                                            *session(glimpse.read_bytes()).run(None, {"crops": crops})], strict=True)
-    return max(_difference(by_torch.numpy(), by_onnx) for by_torch, by_onnx in found)
+    found = session(file.read_bytes()).run(list(heads), inputs)
+    return max(_difference(by_torch.numpy(), by_onnx) for by_torch, by_onnx in zip(heads.values(), found, strict=True))
 
 
 def _difference(a: Array, b: Array) -> float:
@@ -137,7 +146,7 @@ def _difference(a: Array, b: Array) -> float:
 
 def compared(data: Path, source: Path, frames: int) -> dict[str, dict[str, float | None]]:
     """By backend: every figure on val frames, milliseconds a frame in batches of 8 on one thread, seconds to load."""
-    val = evenly(dataset.read(data, "val"), frames)
+    val = evenly(dataset.read_usual(data, "val"), frames)
     threads, rows = torch.get_num_threads(), {}
     torch.set_num_threads(1)
     try:
@@ -145,12 +154,12 @@ def compared(data: Path, source: Path, frames: int) -> dict[str, dict[str, float
             started = time.perf_counter()
             perceiver = Perceiver.load(source, val.camera, name)
             load_s = time.perf_counter() - started
-            figures = metrics.measure(look(perceiver, val.rgb, val.labels["command"]), val.labels, val.camera.width_px)
+            percept = perceiver.perceive_all(val.rgb, val.labels["command"])
+            figures = metrics.measure(percept, val.labels, val.camera.width_px)
             rows[name] = {"ms_per_frame": _timed(perceiver, val), "load_s": load_s} | figures
     finally:
         torch.set_num_threads(threads)
-    return {name: {key: round(float(value), 4) if math.isfinite(value) else None for key, value in row.items()}
-            for name, row in rows.items()}
+    return plain(rows)
 
 
 def _timed(perceiver: Perceiver, val: dataset.Frames) -> float:

@@ -13,14 +13,15 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from envs.geometry import Array
-from perception.export import OnnxNet, session
+from perception.export import OnnxNet, inputs_of, session
 from perception.generate import GenerateConfig, Shard, make_shard
-from perception.model import DriveNet, cut_crops, find_peaks, glance_of
+from perception.model import DriveNet
 
 CALIBRATION_FRAMES, CALIBRATION_TOWNS, BATCH = 64, 4, 16
 QUANTISED = ("Conv",)  # kinds of nodes
@@ -31,24 +32,17 @@ class QuantisedNet(OnnxNet):
 
     def __init__(self, model: DriveNet) -> None:
         super().__init__(model)
-        look, glimpse = [], []
         shard = calibration_frames()
-        for start in range(0, CALIBRATION_FRAMES, BATCH):
-            image = torch.from_numpy(shard["rgb"][start:start + BATCH])
-            command = torch.from_numpy(shard["command"][start:start + BATCH])
-            glance = glance_of(image).contiguous()
-            look.append({"glance": glance.numpy(), "command": command.numpy()})
-            with torch.inference_mode():
-                boxes = find_peaks(model.look(glance, command)["sign_map"])["sign_box"]
-                glimpse.append({"crops": cut_crops(image, boxes).flatten(0, 1).contiguous().numpy()})
-        self.look_graph, self.glimpse_graph = quantised(self.look_graph, look), quantised(self.glimpse_graph, glimpse)
-        self._look, self._glimpse = session(self.look_graph), session(self.glimpse_graph)
+        batches = [inputs_of(torch.from_numpy(shard["rgb"][rows]), torch.from_numpy(shard["command"][rows]))
+                   for rows in np.split(np.arange(CALIBRATION_FRAMES), CALIBRATION_FRAMES // BATCH)]
+        self.graph = quantised(self.graph, batches)
+        self._session = session(self.graph)
 
 
 def calibration_frames() -> Mapping[str, Array]:
     """CALIBRATION_FRAMES frames of train towns with their labels, the same each time."""
     config = GenerateConfig(train_frames=CALIBRATION_FRAMES, shard_frames=CALIBRATION_FRAMES, workers=1,
-                            frames_per_town=CALIBRATION_FRAMES // CALIBRATION_TOWNS)
+                            usual_share=1.0, frames_per_town=CALIBRATION_FRAMES // CALIBRATION_TOWNS)
     return make_shard(config, Shard("train", 0, CALIBRATION_FRAMES))
 
 

@@ -32,11 +32,9 @@ from perception.corruptions import CORRUPTIONS, FAULTS, SEVERITIES, break_camera
 from perception.dataset import Frames
 from perception.glides import glide
 from perception.perceiver import WEIGHTS, Perceiver, Percept, load_network
-from perception.perceiver import joined as join_percepts
 from scenarios.spec import SPLITS
 
 SCHEMA_VERSION = 1
-BATCH = 50
 TABLE_WIDTH = 110  # where there is no terminal
 WARM_UP_FRAMES = 10  # of a drive, before its fault is judged: a delay needs time to show
 HEADS = ("path", "boundary", "stop", "sign")  # figures and confidences that begin with the same word belong together
@@ -86,7 +84,7 @@ def run(config: RobustnessConfig) -> dict[str, Any]:
     Raises DatasetError for frames and CheckpointError for weights that cannot be used.
     """
     started = time.monotonic()
-    frames = evenly(dataset.read(config.data, "val"), config.frames)
+    frames = evenly(dataset.read_usual(config.data, "val"), config.frames)
     source = config.weights or WEIGHTS
     perceiver = Perceiver.load(source, frames.camera)
     cases = list(_with_progress(config, frames, perceiver, source))
@@ -105,12 +103,6 @@ def evenly(frames: Frames, count: int) -> Frames:
     """At most `count` frames, spread over all."""
     rows = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
     return Frames(frames.camera, frames.rgb[rows], {name: values[rows] for name, values in frames.labels.items()})
-
-
-def look(perceiver: Perceiver, rgb: Array, command: Array) -> Percept:
-    """The percept of any number of frames, looked at in batches."""
-    parts = [perceiver.perceive(rgb[i:i + BATCH], command[i:i + BATCH]) for i in range(0, len(rgb), BATCH)]
-    return join_percepts(parts)
 
 
 def confidences_of(percept: Percept) -> dict[str, float]:
@@ -136,11 +128,11 @@ class _Judge:
     def __init__(self, perceiver: Perceiver, frames: Frames) -> None:
         self._perceiver, self._frames = perceiver, frames
         self._floor = self._figures(metrics.constant(frames.labels, len(frames)))
-        self._clean = self._figures(look(perceiver, frames.rgb, frames.labels["command"]))
+        self._clean = self._figures(perceiver.perceive_all(frames.rgb, frames.labels["command"]))
 
     def case(self, kind: str, severity: int, rgb: Array) -> Case:
         """What is left when these pixels are seen in place of the frames' own."""
-        percept = look(self._perceiver, rgb, self._frames.labels["command"])
+        percept = self._perceiver.perceive_all(rgb, self._frames.labels["command"])
         figures = self._figures(percept)
         return Case(kind, severity, figures, confidences_of(percept), share_kept(figures, self._clean, self._floor))
 

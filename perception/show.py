@@ -25,11 +25,12 @@ from envs.labels import LANE_ROWS
 from envs.render.camera import pose_of, project_points
 from envs.roads.network import Command
 from envs.signs import SIGNS
-from envs.state import VehicleState
+from envs.state import Phase, VehicleState
 from perception import photos
 from perception.checkpoint import replace_file
 from perception.perceiver import NO_SIGN, Perceiver, Percept
 from perception.photos import InputError
+from perception.surroundings import Surroundings
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
@@ -37,6 +38,9 @@ OVERLAY = "overlay"  # the task of this file; the others are rows of photos.PHOT
 SHOWN_WIDTH_PX = 960
 PATH_RGB, BOUNDARY_RGB, STOP_RGB = (60, 220, 90), (255, 190, 40), (255, 70, 70)
 SIGN_RGB, LEAD_RGB = (255, 60, 160), (80, 170, 255)
+THINGS_RGB = {"vehicles": (90, 200, 255), "people": (255, 150, 90), "lights": (170, 170, 170), "signs": SIGN_RGB}
+PHASE_RGB = {"off": (170, 170, 170), "red": (255, 60, 60), "red_yellow": (255, 150, 40), "yellow": (255, 220, 60),
+             "green": (70, 235, 110)}
 
 
 @dataclass(frozen=True)
@@ -103,14 +107,32 @@ def run(config: PerceiveConfig) -> dict[str, Any]:
 
 
 def plain(percept: Percept, row: int) -> dict[str, Any]:
-    """One row of a percept as JSON data; nan becomes null, the embedding is left out, absent signs too."""
-    found = percept.sign_class[row] != NO_SIGN
-    signs = [{"name": SIGNS[percept.sign_class[row, k]].name, "box_px": _rounded(percept.sign_box_px[row, k]),
-              "distance_m": _rounded(percept.sign_distance_m[row, k]),
-              "confidence": _rounded(percept.sign_confidence[row, k])} for k in np.flatnonzero(found)]
+    """One row of a percept as JSON data; nan becomes null, the embedding is left out, absent things too."""
     fields = ("path_m", "path_confidence", "boundaries_px", "boundary_confidence", "lead_m", "stop_m",
               "stop_confidence")
-    return {name: _rounded(getattr(percept, name)[row]) for name in fields} | {"signs": signs}
+    return {name: _rounded(getattr(percept, name)[row]) for name in fields} | _things(percept, row)
+
+
+def _things(percept: Percept, row: int) -> dict[str, Any]:
+    """Signs, and of a network's own percepts lights, vehicles, people, lane lines and the own light, as JSON data."""
+    signs = [{"name": SIGNS[percept.sign_class[row, k]].name} | _thing(percept, "sign", row, k)
+             for k in np.flatnonzero(percept.sign_class[row] != NO_SIGN).tolist()]
+    around = percept.around
+    if around is None:
+        return {"signs": signs}
+    lights = [{"phase": Phase(around.light_phase[row, k]).name.lower()} | _thing(around, "light", row, k)
+              for k in np.flatnonzero(around.light_confidence[row] > 0).tolist()]
+    users = {name: [_thing(around, kind, row, k) for k, sure in enumerate(getattr(around, f"{kind}_confidence")[row])
+                    if sure > 0] for kind, name in (("vehicle", "vehicles"), ("person", "people"))}
+    mine = {"phase": Phase(around.my_light[row]).name.lower(), "line_m": _rounded(around.my_light_m[row]),
+            "confidence": _rounded(around.my_light_confidence[row])}
+    return {"signs": signs, "lights": lights, **users, "lanes_px": _rounded(around.lanes_px[row]),
+            "my_light": mine if around.my_light[row] != Phase.OFF else None}
+
+
+def _thing(seen: Percept | Surroundings, kind: str, row: int, k: int) -> dict[str, Any]:
+    """Box, confidence and distance of one thing."""
+    return {name: _rounded(getattr(seen, f"{kind}_{name}")[row, k]) for name in ("box_px", "confidence", "distance_m")}
 
 
 def _rounded(values: Any) -> Any:
@@ -130,7 +152,8 @@ def cut_to_view(image: Array, camera: CameraConfig) -> Array:
 
 
 def overlay(image: Array, percept: Percept, row: int, camera: CameraConfig) -> Array:
-    """The image enlarged to SHOWN_WIDTH_PX with path, boundaries, signs, lead distances and stop line drawn in."""
+    """The image enlarged to SHOWN_WIDTH_PX with all but the road drawn in: path, own lane, things with their
+    distance, obstacles by column, stop line and the own light."""
     scale = SHOWN_WIDTH_PX / image.shape[1]
     shown = cv2.resize(image, (SHOWN_WIDTH_PX, round(image.shape[0] * scale)), interpolation=cv2.INTER_CUBIC)
     view = replace(camera, width_px=shown.shape[1], height_px=shown.shape[0])
@@ -140,14 +163,18 @@ def overlay(image: Array, percept: Percept, row: int, camera: CameraConfig) -> A
         for u, v in zip(side * scale, rows, strict=True):
             if np.isfinite(u):
                 cv2.circle(shown, (round(float(u)), round(float(v))), 4, BOUNDARY_RGB, -1, cv2.LINE_AA)
-    for k in np.flatnonzero(percept.sign_class[row] != NO_SIGN):
-        left, top, right, bottom = (round(float(x * scale)) for x in percept.sign_box_px[row, k])
-        cv2.rectangle(shown, (left, top), (right, bottom), SIGN_RGB, 2)
-        _text(shown, f"{SIGNS[percept.sign_class[row, k]].name} {percept.sign_confidence[row, k]:.2f} "
-                     f"{percept.sign_distance_m[row, k]:.0f} m", (left - 40, top - 8), SIGN_RGB)
+    things = _things(percept, row)
+    for kind, colour in THINGS_RGB.items():
+        for thing in things.get(kind, ()):
+            _draw_thing(shown, thing, scale, colour)
+    mine = things.get("my_light")
+    if mine is not None:
+        words = f"own light {mine['phase']} ({mine['confidence']:.2f}), line in {mine['line_m']:.0f} m"
+        outlined(shown, words, (12, 50), PHASE_RGB[mine["phase"]])
     _draw_lead(shown, percept.lead_m[row])
     if percept.stop_confidence[row] > 0.5:
-        _text(shown, f"stop line {percept.stop_m[row]:.1f} m ({percept.stop_confidence[row]:.2f})", (12, 28), STOP_RGB)
+        words = f"stop line {percept.stop_m[row]:.1f} m ({percept.stop_confidence[row]:.2f})"
+        outlined(shown, words, (12, 28), STOP_RGB)
     return shown
 
 
@@ -160,6 +187,15 @@ def _draw_path(shown: Array, path_m: Array, view: CameraConfig) -> None:
         cv2.circle(shown, (int(u), int(v)), 5, PATH_RGB, -1, cv2.LINE_AA)
 
 
+def _draw_thing(shown: Array, thing: dict[str, Any], scale: float, colour: tuple[int, int, int]) -> None:
+    """The box of one of `_things`, lights in the colour they show, with its name and distance over it."""
+    colour = PHASE_RGB.get(thing.get("phase", ""), colour)
+    left, top, right, bottom = (round(x * scale) for x in thing["box_px"])
+    cv2.rectangle(shown, (left, top), (right, bottom), colour, 2)
+    words = f"{thing['name']} {thing['confidence']:.2f} " if "name" in thing else ""
+    outlined(shown, f"{words}{thing['distance_m']:.0f} m", (left - (40 if words else 0), top - 8), colour)
+
+
 def _draw_lead(shown: Array, lead_m: Array) -> None:
     """A bar per column along the lower edge, the longer the nearer, with its metres."""
     edges = np.linspace(0, shown.shape[1], len(lead_m) + 1).round().astype(int)
@@ -170,10 +206,12 @@ def _draw_lead(shown: Array, lead_m: Array) -> None:
         cv2.putText(shown, f"{metres:.0f}", at, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0))
 
 
-def _text(shown: Array, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    at = (max(at[0], 2), max(at[1], 14))
-    cv2.putText(shown, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(shown, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, 1, cv2.LINE_AA)
+def outlined(shown: Array, text: str, at: tuple[int, int], colour: tuple[int, int, int], size: float = 0.55) -> None:
+    """Text with a black rim, its first letter's foot at a pixel, or where the picture begins."""
+    x, y = max(at[0], 2), max(at[1], 14)
+    for right, down in ((-1, 0), (1, 0), (0, -1), (0, 1)):  # a thicker stroke would be a wider text
+        cv2.putText(shown, text, (x + right, y + down), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 1, cv2.LINE_AA)
+    cv2.putText(shown, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
 def _sources(path: Path) -> list[Path]:

@@ -1,8 +1,9 @@
-"""What stands around the car, from the same glance as the path: lines of three lanes, drivable ground, the own light.
+"""What is around the car, as the camera network tells it: lane lines, drivable ground, the own light, road users.
 
-The second half of the camera network's heads: the module, its losses (rows of tasks.TASKS), what it says as a typed
-value, and its figures. The own light is found by attention over the cells of the picture: each cell says how likely
-it shows the light that binds the car, which phase, and how far its line is; "none" has a share of its own.
+The heads beside path, stop line and lead distance; their losses (rows of tasks.TASKS), what they say as a typed value,
+and their figures. Lines are told row by row, as by Qin et al. 2020 ("Ultra Fast Structure-aware Deep Lane Detection"):
+each row of cells says in which of its columns a line lies. The own light is found by attention over the cells of the
+band: each says how likely it shows the light that binds the car, and how far its line is; "none" has a share too.
 """
 
 from __future__ import annotations
@@ -19,17 +20,25 @@ from torch.nn.functional import (
     smooth_l1_loss,
 )
 
+from envs.config import CameraConfig
 from envs.geometry import Array
-from envs.labels import LIGHT_MAX_M
-from envs.lane_lines import ANCHORS, LINES
+from envs.labels import LANE_ROWS, LIGHT_MAX_M, lane_rows
+from envs.lane_lines import ANCHORS, LINES, OWN, anchor_rows
 from envs.roads.network import Marking
 from envs.state import Phase
+from perception import finder
+from perception.finder import PEAK_SHARE
 
 Tensors = dict[str, Tensor]
-NUM_MARKINGS, NUM_PHASES = len(Marking), len(Phase)
+NUM_MARKINGS = len(Marking)
 SEEN_SHARE = 0.5  # a point of a line is given where its presence is at least this likely
-LIGHT_ROWS, LIGHT_COLUMNS = 20, 40  # cells that the own light is looked for in, as for signs
 NEAR_LIGHT_M = 40.0  # lights farther away are not judged
+GREEN_ODDS = 4.0  # so many times as likely as red must green be to be called green: a red run costs more than a wait
+# Rows of cells in which lines are looked for: the band's last four, 4 px high, then eight of the glance, 8 px high.
+BAND_NODES, GLANCE_NODES = 4, 8
+NODE_ROWS = np.array([0.5 + (4 * k + 2) / 160 for k in range(BAND_NODES)]
+                     + [0.6 + (8 * k + 4) / 160 for k in range(GLANCE_NODES)])  # middles, shares of the height
+NODES = BAND_NODES + GLANCE_NODES
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,54 +52,111 @@ class Surroundings:
     my_light: Array  # (N,) int64 of Phase; OFF: none, or dark
     my_light_share: Array  # (N, 5) float32, how likely each Phase is
     my_light_m: Array  # (N,) float32, front bumper to its line, up to LIGHT_MAX_M; meaningless without one
+    light_box_px: Array  # (N, 8, 4) float32, left, top, right, bottom; likeliest first, as those below
+    light_phase: Array  # (N, 8) int64 of Phase, -1: none
+    light_confidence: Array  # (N, 8) float32
+    light_distance_m: Array  # (N, 8) float32, from the camera
+    vehicle_box_px: Array  # (N, 8, 4) float32
+    vehicle_confidence: Array  # (N, 8) float32, 0: none
+    vehicle_distance_m: Array  # (N, 8) float32
+    person_box_px: Array  # (N, 8, 4) float32, of people on foot and cyclists
+    person_confidence: Array  # (N, 8) float32, 0: none
+    person_distance_m: Array  # (N, 8) float32
 
     @property
     def my_light_confidence(self) -> Array:
         """(N,) share of the phase told."""
-        return np.asarray(self.my_light_share.max(1))
+        return np.take_along_axis(self.my_light_share, self.my_light[:, None], 1)[:, 0]
 
 
-class SurroundingsHead(nn.Module):
-    """Features at a quarter and an eighth, and the trunk, to the tensors that `said` reads."""
+class LinesHead(nn.Module):
+    """Features at a quarter (N, near, 20, 40), of the band (N, far, 20, 80) and the trunk to the lines' tensors."""
 
-    def __init__(self, fine: int, middle: int, trunk: int) -> None:
+    def __init__(self, near: int, far: int, trunk: int) -> None:
         super().__init__()
-        self.lines = nn.Sequential(nn.Linear(trunk, 96), nn.ReLU(inplace=True),
-                                   nn.Linear(96, LINES * (2 * ANCHORS + NUM_MARKINGS)))
-        self.ground = nn.Conv2d(middle, 16, 1)
-        self.light = nn.Sequential(nn.Conv2d(fine, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24),
-                                   nn.ReLU(inplace=True))
-        self.lamp = nn.Conv2d(24, 2 + NUM_PHASES, 1)
-        self.route = nn.Linear(trunk, 1 + 24)  # no light; where on the picture the own one is to be looked for
+        self.near, self.far = nn.Conv2d(near, 2 * LINES, 1), nn.Conv2d(far, 2 * LINES, 1)
+        self.told = nn.Sequential(nn.Linear(trunk + 2 * LINES * NODES, 96), nn.ReLU(inplace=True),
+                                  nn.Linear(96, LINES * (ANCHORS + NUM_MARKINGS) + 2 * LANE_ROWS))
+        camera = CameraConfig()
+        self.to_anchors: Tensor
+        self.to_rows: Tensor
+        self.register_buffer("to_anchors", _between(anchor_rows(camera) / camera.height_px), persistent=False)
+        self.register_buffer("to_rows", _between(lane_rows(camera) / camera.height_px), persistent=False)
 
-    def forward(self, at4: Tensor, at8: Tensor, trunk: Tensor) -> Tensors:
-        lines = self.lines(trunk).unflatten(1, (LINES, 2 * ANCHORS + NUM_MARKINGS))
-        lamps = self.light(at4)
-        cells = self.lamp(lamps).flatten(2)  # (N, 7, 800)
-        sought = self.route(trunk)
-        mine = cells[:, 0] + (lamps.flatten(2) * sought[:, 1:, None]).mean(1)
-        share = torch.softmax(torch.cat([sought[:, :1], mine], 1), 1)
-        phases = (torch.softmax(cells[:, 2:], 1) * share[:, None, 1:]).sum(2)
-        distance = (cells[:, 1] * share[:, 1:]).sum(1) / (share[:, 1:].sum(1) + 0.01)
+    def forward(self, at4: Tensor, band: Tensor, trunk: Tensor) -> Tensors:
+        columns, evidence, cells = zip(_read(self.far(band[:, :, -BAND_NODES:])), _read(
+            self.near(at4[:, :, -GLANCE_NODES:])), strict=True)
+        column = torch.cat(columns, 2)  # (N, 4, NODES), share of the width
+        told = self.told(torch.cat([trunk, column.flatten(1) * 2 - 1, torch.cat(evidence, 2).flatten(1) * 0.2], 1))
+        lines = told[:, :-2 * LANE_ROWS].unflatten(1, (LINES, ANCHORS + NUM_MARKINGS))
         return {
-            "lanes": lines[:, :, :ANCHORS] + 0.5, "lanes_logit": lines[:, :, ANCHORS:2 * ANCHORS],
-            "marking_logits": lines[:, :, 2 * ANCHORS:], "drivable_logit": pixel_shuffle(self.ground(at8), 4)[:, 0],
-            "light_share": phases, "light_none": share[:, 0], "light": distance,
-            "light_cells": share[:, 1:],
+            "line_columns": column, "line_cells_far": cells[0], "line_cells_near": cells[1],
+            "lanes": column @ self.to_anchors, "lanes_logit": lines[:, :, :ANCHORS],
+            "marking_logits": lines[:, :, ANCHORS:], "boundary": column[:, OWN] @ self.to_rows,
+            "boundary_logit": told[:, -2 * LANE_ROWS:].unflatten(1, (2, LANE_ROWS)),
         }
 
 
-def targets(part: Tensors, width_px: int) -> Tensors:
+def _read(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps (N, 8, R, C) -> each line's column in each row (N, 4, R), share of the width; how plain it is; logits."""
+    logits, offset = maps[:, :LINES], maps[:, LINES:]
+    share = torch.softmax(logits, 3)
+    middle = (torch.arange(maps.shape[3], device=maps.device) + 0.5 + offset) / maps.shape[3]
+    return (share * middle).sum(3), logits.amax(3), logits
+
+
+def _between(rows: Array) -> Tensor:
+    """Matrix (NODES, R): values at NODE_ROWS -> values at rows (R,), on straight lines between and beyond."""
+    right = np.clip(np.searchsorted(NODE_ROWS, rows), 1, NODES - 1)
+    share = (rows - NODE_ROWS[right - 1]) / (NODE_ROWS[right] - NODE_ROWS[right - 1])
+    matrix = np.zeros((NODES, len(rows)), np.float32)
+    matrix[right - 1, np.arange(len(rows))], matrix[right, np.arange(len(rows))] = 1 - share, share
+    return torch.from_numpy(matrix)
+
+
+class LightHead(nn.Module):
+    """Band features, their phases (N, 5, 20, 80), the trunk and the command to the own light's tensors."""
+
+    def __init__(self, channels: int, trunk: int) -> None:
+        super().__init__()
+        self.cells = nn.Conv2d(channels, 2, 1)  # how likely it is the own one; (metres to its line - 30) / 10
+        self.sought = nn.Sequential(nn.Linear(trunk + 5, 48), nn.ReLU(inplace=True), nn.Linear(48, 1 + channels))
+
+    def forward(self, band: Tensor, phases: Tensor, trunk: Tensor, command: Tensor) -> Tensors:
+        sought = self.sought(torch.cat([trunk, command], 1))
+        cells = self.cells(band).flatten(2)
+        mine = cells[:, 0] + (band.flatten(2) * sought[:, 1:, None]).sum(1)
+        share = torch.softmax(torch.cat([sought[:, :1], mine], 1), 1)
+        here = share[:, 1:]
+        return {"light_none": share[:, 0], "light_cells": here,
+                "light_share": (torch.softmax(phases.flatten(2), 1) * here[:, None]).sum(2),
+                "light": (cells[:, 1] * here).sum(1) / (here.sum(1) + 0.01)}
+
+
+class GroundHead(nn.Module):
+    """Features at a quarter (N, C, 20, 40) to how likely each cell of (40, 80) is road, as a logit."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.cells = nn.Conv2d(channels, 4, 1)
+
+    def forward(self, at4: Tensor) -> Tensors:
+        return {"drivable_logit": pixel_shuffle(self.cells(at4), 2)[:, 0]}
+
+
+def targets(part: Tensors, width_px: int, height_px: int) -> Tensors:
     """What the losses ask, from rows of the labels."""
     seen = torch.isfinite(part["lanes_px"])
     has_light = torch.isfinite(part["my_light_m"]) & (part["my_light"] != Phase.OFF)
     middle = (part["light_box_px"][..., :2] + part["light_box_px"][..., 2:]) / 2  # (N, L, 2)
-    column = (middle[..., 0] * LIGHT_COLUMNS / width_px).long().clamp(0, LIGHT_COLUMNS - 1)
-    row = (middle[..., 1] * 2 * LIGHT_ROWS / width_px).long().clamp(0, LIGHT_ROWS - 1)  # frames are 2 : 1
-    cells = torch.zeros(len(seen), LIGHT_ROWS * LIGHT_COLUMNS)
-    cells.scatter_add_(1, row * LIGHT_COLUMNS + column, part["light_is_mine"].float())
+    column = (middle[..., 0] / width_px * finder.COLUMNS).long().clamp(0, finder.COLUMNS - 1)
+    share = (middle[..., 1] / height_px - finder.BAND_TOP) / (finder.BAND_BOTTOM - finder.BAND_TOP)
+    row = (share * finder.ROWS).floor().long().clamp(0, finder.ROWS - 1)
+    cells = torch.zeros(len(seen), finder.ROWS * finder.COLUMNS)
+    cells.scatter_add_(1, row * finder.COLUMNS + column, part["light_is_mine"].float())
+    nodes = _at_nodes(part["lanes_px"] / width_px, height_px)
     return {
-        "light_cells": (cells > 0).float(),
+        "light_cells": (cells > 0).float(), "line_columns": nodes,
         "lanes": torch.where(seen, part["lanes_px"], 0.0) / width_px, "lanes_seen": seen.float(),
         "marking": torch.where(seen.any(2), part["lane_marking"], -1), "drivable": part["drivable"].float() / 255,
         "has_light": has_light.float(), "my_light": part["my_light"],
@@ -98,20 +164,41 @@ def targets(part: Tensors, width_px: int) -> Tensors:
     }
 
 
+def _at_nodes(lanes: Tensor, height_px: int) -> Tensor:
+    """Columns of lines (N, 4, 32) at the anchor rows, read at NODE_ROWS (N, 4, NODES); nan where either side is."""
+    rows = anchor_rows(CameraConfig(width_px=2 * height_px, height_px=height_px)) / height_px
+    right = np.searchsorted(rows, NODE_ROWS).clip(1, ANCHORS - 1)
+    share = torch.from_numpy(((NODE_ROWS - rows[right - 1]) / (rows[right] - rows[right - 1])).astype(np.float32))
+    return lanes[..., right - 1] * (1 - share) + lanes[..., right] * share
+
+
 def lanes_loss(outputs: Tensors, truth: Tensors) -> Tensor:
-    """Presence of each point, its column where present in steps of 5 % of the width, and the kind of marking."""
+    """Presence of each point, its column where present in steps of 5 % of the width, the cell it lies in, and the kind
+    of marking.
+    """
     is_there = truth["lanes_seen"]
     presence = binary_cross_entropy_with_logits(outputs["lanes_logit"], is_there)
-    error = smooth_l1_loss(outputs["lanes"] * 20, truth["lanes"] * 20, beta=0.1, reduction="none")
+    error = smooth_l1_loss(outputs["lanes"] * 20, truth["lanes"] * 20, beta=0.02, reduction="none")
     marking = cross_entropy(outputs["marking_logits"].flatten(0, 1), truth["marking"].flatten(), ignore_index=-1,
                             reduction="sum") / (truth["marking"] >= 0).sum().clamp(min=1)
-    return presence + (error * is_there).sum() / is_there.sum().clamp(min=1) + 0.2 * marking
+    nodes = truth["line_columns"]
+    far = _cells_loss(outputs["line_cells_far"], nodes[..., :BAND_NODES])
+    near = _cells_loss(outputs["line_cells_near"], nodes[..., BAND_NODES:])
+    return (presence + (error * is_there).sum() / is_there.sum().clamp(min=1) + 0.2 * marking
+            + 0.1 * (far * BAND_NODES + near * GLANCE_NODES) / NODES)
+
+
+def _cells_loss(logits: Tensor, column: Tensor) -> Tensor:
+    """Cross-entropy of the cell (N, 4, R, C) that each column (N, 4, R) lies in; nan is not asked."""
+    count = logits.shape[3]
+    cell = torch.where(torch.isfinite(column), (column * count).floor(), -1.0).long().clamp(max=count - 1).flatten()
+    total = cross_entropy(logits.flatten(0, 2), cell, ignore_index=-1, reduction="sum")
+    return total / (cell >= 0).sum().clamp(min=1)
 
 
 def drivable_loss(outputs: Tensors, truth: Tensors) -> Tensor:
     """Binary cross-entropy over cells against the share of road in each."""
-    logit = outputs["drivable_logit"]
-    return binary_cross_entropy_with_logits(logit, truth["drivable"])
+    return binary_cross_entropy_with_logits(outputs["drivable_logit"], truth["drivable"])
 
 
 def light_loss(outputs: Tensors, truth: Tensors) -> Tensor:
@@ -126,35 +213,49 @@ def light_loss(outputs: Tensors, truth: Tensors) -> Tensor:
     return -(likely.clamp(min=1e-5).log()).mean() + 0.3 * where + 0.3 * error.sum() / has.sum().clamp(min=1)
 
 
-def said(out: dict[str, Array], width_px: int) -> Surroundings:
-    """The head's tensors, as arrays, in the road's units."""
+def said(out: dict[str, Array], width_px: int, height_px: int) -> Surroundings:
+    """The heads' tensors, as arrays, in the road's units; `out` holds the peaks of finder.find_peaks, too."""
     seen = 1 / (1 + np.exp(-out["lanes_logit"]))
     is_there = seen >= SEEN_SHARE
     share = out["light_share"].copy()
     share[:, Phase.OFF] += out["light_none"]
+    box = out["box"] * np.array([width_px, height_px] * 2, np.float32)
+    sure = np.where(out["peak"] >= PEAK_SHARE, out["peak"], np.float32(0))
+    light, vehicle, person = (finder.KINDS.index(kind) for kind in ("light", "vehicle", "person"))
     return Surroundings(
         lanes_px=np.where(is_there, out["lanes"] * width_px, np.float32(np.nan)),
         lane_confidence=(seen * is_there).sum(2) / np.maximum(is_there.sum(2), 1).astype(np.float32),
         lane_marking=out["marking_logits"].argmax(2), drivable=1 / (1 + np.exp(-out["drivable_logit"])),
-        my_light=share.argmax(1), my_light_share=share,
-        my_light_m=((out["light"] + 3) * 10).clip(0, LIGHT_MAX_M))
+        my_light=called(share), my_light_share=share, my_light_m=((out["light"] + 3) * 10).clip(0, LIGHT_MAX_M),
+        light_box_px=box[:, light], light_phase=np.where(sure[:, light] > 0, out["light_phases"].argmax(2), -1),
+        light_confidence=sure[:, light], light_distance_m=out["distance_m"][:, light],
+        vehicle_box_px=box[:, vehicle], vehicle_confidence=sure[:, vehicle],
+        vehicle_distance_m=out["distance_m"][:, vehicle],
+        person_box_px=box[:, person], person_confidence=sure[:, person], person_distance_m=out["distance_m"][:, person])
+
+
+def called(share: Array) -> Array:
+    """The likeliest Phase (N,) of shares (N, 5), but green only where it is GREEN_ODDS times as likely as red."""
+    called = share.argmax(1)
+    red = share[:, Phase.RED] + share[:, Phase.RED_YELLOW]
+    doubted = (called == Phase.GREEN) & (share[:, Phase.GREEN] < GREEN_ODDS * red)
+    return np.where(doubted, int(Phase.RED), called)
 
 
 def measure(told: Surroundings, labels: dict[str, Array], width_px: int) -> dict[str, float]:
     """F1 of lane points (right within 1.5 % of the width), IoU of the drivable cells, and the own light's phase.
 
-    The light is judged where one binds the car within NEAR_LIGHT_M: share of phases right, and of reds called green.
+    The light is judged where one that can be seen binds the car within NEAR_LIGHT_M: share of phases right, and of reds
+    called green.
     """
     truth = labels["lanes_px"]
     hits = int((np.abs(told.lanes_px - truth) < 0.015 * width_px).sum())
     count = int(np.isfinite(truth).sum() + np.isfinite(told.lanes_px).sum())
     guess, road = told.drivable > 0.5, labels["drivable"] > 127
-    near = (labels["my_light_m"] < NEAR_LIGHT_M) & (labels["my_light"] != Phase.OFF)
+    near = (labels["my_light_m"] < NEAR_LIGHT_M) & (labels["my_light"] != Phase.OFF) & labels["light_is_mine"].any(1)
     red = near & np.isin(labels["my_light"], (Phase.RED, Phase.RED_YELLOW))
     nan = float("nan")
     return {"lanes_f1": 2 * hits / max(count, 1),
             "drivable_iou": float((guess & road).sum() / max((guess | road).sum(), 1)),
             "my_light_right": float((told.my_light == labels["my_light"])[near].mean()) if near.any() else nan,
             "red_called_green": float((told.my_light == Phase.GREEN)[red].mean()) if red.any() else nan}
-
-

@@ -10,31 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
-from envs.geometry import Array
 from envs.labels import STOP_MAX_M
-from envs.signs import SIGN_INDEX, SIGNS
-from perception import surroundings
+from perception import finder, surroundings
 
 Tensors = dict[str, Tensor]
 NEAR_STATIONS = 9  # PATH_STATIONS_M up to 21 m count for the path's own expected error
 BLIND_STOP_M = 1.5  # a line nearer to the bumper than this lies below the image
-# The signs the network tells apart, in the order of its outputs, which the weights fix: a new name goes to the end.
-SIGN_NAMES = ("limit_30", "limit_50", "limit_70", "limit_100", "yield", "stop")
-NUM_NAMES = len(SIGN_NAMES) + 1  # the last name is "none of them"
-NO_NAME = NUM_NAMES - 1
-ROW_OF_NAME: Array = np.array([SIGN_INDEX[name] for name in SIGN_NAMES] + [-1])  # (NUM_NAMES,) row of SIGNS
-
-
-def names_of_rows(rows: Array) -> Array:
-    """What the network should call rows of SIGNS: an index of SIGN_NAMES, -1 where it has no name (and for -1)."""
-    name_of_row = np.full(len(SIGNS) + 1, -1)
-    name_of_row[ROW_OF_NAME[:NO_NAME]] = np.arange(NO_NAME)
-    return np.asarray(name_of_row[rows])
 
 
 @dataclass(frozen=True)
@@ -44,7 +29,6 @@ class Task:
     name: str
     weight: float
     loss: Callable[[Tensors, Tensors], Tensor]
-    head: str = ""  # the output without which a network is not asked; "": all have it
 
 
 def path_loss(outputs: Tensors, targets: Tensors) -> Tensor:
@@ -69,7 +53,7 @@ def boundary_loss(outputs: Tensors, targets: Tensors) -> Tensor:
     """Presence of each point, and where present its column in steps of 5 % of the width."""
     is_there = targets["boundary_seen"]
     presence = binary_cross_entropy_with_logits(outputs["boundary_logit"], is_there)
-    error = smooth_l1_loss(outputs["boundary"] * 20, targets["boundary"] * 20, beta=0.1, reduction="none")
+    error = smooth_l1_loss(outputs["boundary"] * 20, targets["boundary"] * 20, beta=0.02, reduction="none")
     return presence + (error * is_there).sum() / is_there.sum().clamp(min=1)
 
 
@@ -92,36 +76,13 @@ def lead_loss(outputs: Tensors, targets: Tensors) -> Tensor:
             + 0.1 * laplace(error.abs().detach(), outputs["lead_log_error"]))
 
 
-def sign_loss(outputs: Tensors, targets: Tensors) -> Tensor:
-    """Penalty-reduced focal loss on the heat (Law and Deng 2018, eq. 1), plus box and distance at the centres."""
-    heat, truth = torch.sigmoid(outputs["sign_map"][:, 0]).clamp(1e-4, 1 - 1e-4), targets["sign_heat"]
-    is_centre = targets["sign_centre"]
-    hit = is_centre * (1 - heat) ** 2 * heat.log()
-    miss = (1 - is_centre) * (1 - truth) ** 4 * heat ** 2 * (1 - heat).log()
-    count = is_centre.sum().clamp(min=1)
-    error = smooth_l1_loss(outputs["sign_map"][:, 1:], targets["sign_values"], beta=0.1, reduction="none").sum(1)
-    return -(hit.sum() + miss.sum()) / count + (error * is_centre).sum() / count
-
-
-def name_loss(outputs: Tensors, targets: Tensors) -> Tensor:
-    """Cross-entropy of the glimpse's names over the crops whose name is certain (others are -1)."""
-    logits, names = outputs["names"].reshape(-1, NUM_NAMES), targets["names"].reshape(-1)
-    return cross_entropy(logits, names, ignore_index=-1, reduction="sum") / (names >= 0).sum().clamp(min=1)
-
-
-def tasks_of(outputs: Tensors) -> list[Task]:
-    """The rows of TASKS whose head a network has."""
-    return [task for task in TASKS if not task.head or task.head in outputs]
-
-
 TASKS: tuple[Task, ...] = (
     Task("path", 2.0, path_loss),
     Task("boundary", 1.0, boundary_loss),
     Task("stop", 1.0, stop_loss),
     Task("lead", 1.0, lead_loss),
-    Task("sign", 0.5, sign_loss),
-    Task("name", 0.5, name_loss),
-    Task("lanes", 1.0, surroundings.lanes_loss, "lanes"),
-    Task("drivable", 0.5, surroundings.drivable_loss, "drivable_logit"),
-    Task("light", 0.5, surroundings.light_loss, "light_share"),
+    Task("things", 1.0, finder.loss),
+    Task("lanes", 1.0, surroundings.lanes_loss),
+    Task("drivable", 0.5, surroundings.drivable_loss),
+    Task("light", 0.5, surroundings.light_loss),
 )

@@ -19,24 +19,27 @@ import numpy as np
 import torch
 from rich.live import Live
 from rich.table import Table
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from envs.config import require, require_within
 from envs.geometry import Array
 from perception import checkpoint, dataset, metrics, surroundings
+from perception.calibration import fitted
+from perception.claims import claims_of
 from perception.dataset import Frames, Look
 from perception.looks import disturbed
-from perception.model import DriveNet, ModelConfig, cut_crops, describe, find_peaks, glance_of
+from perception.model import DriveNet, ModelConfig, band_of, describe, glance_of
 from perception.namer import Namer
-from perception.perceiver import Perceiver, joined
+from perception.perceiver import Perceiver
 from perception.schedule import move_average, one_cycle
-from perception.tasks import TASKS, Tensors, tasks_of
+from perception.show import overlay
+from perception.tasks import TASKS
 
 SHOWN = {"path_lateral_m": "path m", "boundary_f1": "lane F1", "lead_abs_rel": "lead rel", "stop_f1": "stop F1",
          "stop_mae_m": "stop m", "sign_ap50": "sign AP50", "sign_read_0_10m": "read <10m",
          "lanes_f1": "lanes F1", "drivable_iou": "road IoU", "my_light_right": "my light"}
 COLUMNS = ("epoch", "loss", *SHOWN.values(), "to perfect", "s")
+PICTURED = 6  # val frames shown in TensorBoard
 AVERAGE_DECAY = 0.995  # of the exponential mean of the weights, per step
 
 
@@ -48,7 +51,9 @@ class TrainConfig:
     """folder made by `nanodrive generate`"""
     out: Path = Path("runs/perception")
     """folder of the checkpoint, the training state and TensorBoard's log"""
-    epochs: int = 16
+    start: Path | None = None
+    """checkpoint to start from, without its ending, as after a round of mining; default: weights by chance"""
+    epochs: int = 13
     """passes over the train frames"""
     batch: int = 64
     """frames a step"""
@@ -58,7 +63,7 @@ class TrainConfig:
     """of AdamW"""
     patience: int = 10
     """stop after this many epochs without a better val figure"""
-    minutes: float = 60.0
+    minutes: float = 120.0
     """start no epoch after this long [min]"""
     threads: int = 2
     """processor threads of torch; another number gives other last digits"""
@@ -66,7 +71,7 @@ class TrainConfig:
     """of weights, order and augmentation"""
     looks: float = 0.35
     """how strongly the glances are disturbed (perception/looks.py), 0 to 1"""
-    model: ModelConfig = field(default_factory=lambda: ModelConfig(has_surroundings=True))
+    model: ModelConfig = field(default_factory=ModelConfig)
     """widths and heads of the network"""
 
     def __post_init__(self) -> None:
@@ -82,7 +87,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
     """
     started = time.monotonic()
     torch.set_num_threads(config.threads)
-    train, val = (dataset.by_usual_camera(dataset.read(config.data, split)) for split in ("train", "val"))
+    train, val = (dataset.read_usual(config.data, split) for split in ("train", "val"))
     floor = metrics.measure(metrics.constant(train.labels, len(val)), val.labels, val.camera.width_px)
     training = Training(config, train)
     table = _table(floor)
@@ -90,7 +95,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
         while training.should_go_on() and time.monotonic() - started < config.minutes * 60:
             begun = time.monotonic()
             losses = training.epoch(train)
-            figures = training.judge(training.mean, val, floor)
+            figures = training.judge(val, floor)
             is_best = training.finish_epoch(figures, val, floor)
             row = _row(training.epoch_number, losses, figures, time.monotonic() - begun, is_best)
             table.add_row(*row)
@@ -101,8 +106,10 @@ def run(config: TrainConfig) -> dict[str, Any]:
             for group, values in (("loss", losses), ("val", figures)):
                 for name, value in values.items():
                     log.add_scalar(f"{group}/{name}", value, training.epoch_number)
+            log.add_image("val", training.picture(val), training.epoch_number, dataformats="HWC")
+    figures = finish(config.out / "perception", val, floor)
     return {"checkpoint": str(config.out / "perception"), "epochs": training.epoch_number,
-            "best_epoch": training.best["epoch"], "figures": training.best["figures"], "floor": _plain(floor),
+            "best_epoch": training.best["epoch"], "figures": figures, "floor": checkpoint.plain(floor),
             "train_frames": len(train), "val_frames": len(val), "duration_s": round(time.monotonic() - started, 1)}
 
 
@@ -114,16 +121,20 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = DriveNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        path = torch.from_numpy(train.labels["path_m"])
-        self.model.path_mean.copy_(path.mean(0))
-        self.model.path_std.copy_(path.std(0).clamp(min=0.05))
+        if config.start is not None:
+            tensors, _ = checkpoint.load(config.start)
+            checkpoint.restore(self.model, tensors, config.start)
+        else:
+            path = torch.from_numpy(train.labels["path_m"])
+            self.model.path_mean.copy_(path.mean(0))
+            self.model.path_std.copy_(path.std(0).clamp(min=0.05))
         self.mean = copy.deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
         self.epoch_number, self.step = 0, 0
         self.steps = config.epochs * (len(train) // config.batch)
         require(self.steps > 0, f"batch is {config.batch} for {len(train)} train frames; give a smaller batch")
         self.best: dict[str, Any] = {"epoch": 0, "figures": {"distance_to_perfect": 1e9}}
-        self.glance = _glances(train)
+        self.train_frames = len(train)
         if checkpoint.exists(config.out / "state"):
             self._resume()
 
@@ -151,53 +162,41 @@ class Training:
         """One step on a batch; returns the losses."""
         targets = dataset.targets(train.labels, rows, train.camera) | {"path_std": self.model.path_std}
         look = Look.draw(len(rows), rng)
-        seen = np.stack([disturbed(image, rng, self.config.looks) for image in self.glance[rows].numpy()])
-        glance = look.applied((torch.from_numpy(seen).permute(0, 3, 1, 2).float() - 118.0) / 60.0, rng)
-        outputs = self.model.look(glance.contiguous(memory_format=torch.channels_last), targets["command"])
-        crops, targets["names"] = self._crops(train, rows, outputs, targets, rng)
-        outputs["names"] = self.model.glimpse(look.applied(crops, rng).flatten(0, 1))
-        tasks = tasks_of(outputs)
-        losses = {task.name: task.loss(outputs, targets) for task in tasks}
+        seen = np.stack([disturbed(frame, rng, self.config.looks) for frame in train.rgb[rows]])
+        glance, band = (look.applied(pixels, rng).contiguous(memory_format=torch.channels_last)
+                        for pixels in (glance_of(torch.from_numpy(seen)), band_of(torch.from_numpy(seen))))
+        outputs = self.model.look(glance, band, targets["command"])
+        losses = {task.name: task.loss(outputs, targets) for task in TASKS}
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate * one_cycle(self.step / self.steps)
         self.optimizer.zero_grad()
-        torch.stack([task.weight * losses[task.name] for task in tasks]).sum().backward()
+        torch.stack([task.weight * losses[task.name] for task in TASKS]).sum().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
         self.optimizer.step()
         self.step += 1
         move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
-    def _crops(self, train: Frames, rows: Array, outputs: Tensors, targets: Tensors,
-               rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """What the glimpse learns from: the network's own peaks (right or wrong) and the two nearest true signs."""
-        true_box, true_class = targets["sign_box"], targets["sign_class"]
-        boxes = torch.cat([find_peaks(outputs["sign_map"].detach())["sign_box"],
-                           dataset.jittered(true_box[:, :2], rng)], 1)
-        names = dataset.names_of(boxes, true_box, true_class)
-        names[:, -2:] = torch.where(true_class[:, :2] >= 0, true_class[:, :2], -1)
-        return cut_crops(torch.from_numpy(train.rgb[rows]), boxes), names
+    def picture(self, frames: Frames) -> Array:
+        """What the mean weights see on PICTURED frames, spread evenly, one below the other: uint8 (H, W, 3)."""
+        rows = np.linspace(0, len(frames) - 1, min(PICTURED, len(frames))).astype(int)
+        perceiver = Perceiver(copy.deepcopy(self.mean), self.camera, namer=self.namer)
+        percept = perceiver.perceive(frames.rgb[rows], frames.labels["command"][rows])
+        return np.concatenate([overlay(frames.rgb[row], percept, k, self.camera) for k, row in enumerate(rows)])
 
-    def judge(self, model: DriveNet, frames: Frames, floor: dict[str, float]) -> dict[str, float]:
-        """The figures of metrics.measure for a model on all frames, looked at in batches of 50."""
-        perceiver = Perceiver(copy.deepcopy(model), self.camera, namer=self.namer)
-        parts = [perceiver.perceive(frames.rgb[i:i + 50], frames.labels["command"][i:i + 50])
-                 for i in range(0, len(frames), 50)]
-        percept = joined(parts)
-        figures = metrics.measure(percept, frames.labels, self.camera.width_px)
-        if percept.around is not None:
-            figures |= surroundings.measure(percept.around, frames.labels, self.camera.width_px)
-        return figures | {"distance_to_perfect": metrics.distance_to_perfect(figures, floor)}
+    def judge(self, val: Frames, floor: dict[str, float]) -> dict[str, float]:
+        """The figures of the mean weights, without the second look, which learns later."""
+        return figures_of(Perceiver(copy.deepcopy(self.mean), self.camera, namer=self.namer), val, floor)
 
     def finish_epoch(self, figures: dict[str, float], val: Frames, floor: dict[str, float]) -> bool:
         """Save the state, and the weights if they are the best so far; returns whether they are."""
         is_best = figures["distance_to_perfect"] < self.best["figures"]["distance_to_perfect"]
         if is_best:
-            self.best = {"epoch": self.epoch_number, "figures": _plain(figures)}
+            self.best = {"epoch": self.epoch_number, "figures": checkpoint.plain(figures)}
             checkpoint.save(self.config.out / "perception", self.mean.state_dict(), describe(self.mean) | {
                 "kind": "perception", "camera": asdict(self.camera), "epoch": self.epoch_number,
-                "train_frames": len(self.glance), "val_frames": len(val), "figures": _plain(figures),
-                "floor": _plain(floor), "settings": self._settings()})
+                "train_frames": self.train_frames, "val_frames": len(val), "figures": checkpoint.plain(figures),
+                "floor": checkpoint.plain(floor), "settings": self._settings()})
         checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
             "kind": "perception training", "settings": self._settings(), "epoch": self.epoch_number, "step": self.step,
             "steps": self.steps, "best": self.best})
@@ -205,7 +204,8 @@ class Training:
 
     def _settings(self) -> dict[str, Any]:
         """What makes two runs the same."""
-        return {k: v for k, v in asdict(self.config).items() if k not in ("data", "out", "minutes", "patience")}
+        aside = ("data", "out", "start", "minutes", "patience")
+        return {name: value for name, value in asdict(self.config).items() if name not in aside}
 
     def _resume(self) -> None:
         """Go on where the run in `out` stopped; raises CheckpointError if it had other settings or other frames."""
@@ -214,22 +214,35 @@ class Training:
         self.epoch_number, self.step, self.best = meta["epoch"], meta["step"], meta["best"]
 
 
-def _plain(figures: dict[str, float]) -> dict[str, float | None]:
-    """Figures as JSON: nan, where there was nothing to judge, becomes null."""
-    return {name: round(value, 4) if math.isfinite(value) else None for name, value in figures.items()}
+def finish(stem: Path, val: Frames, floor: dict[str, float]) -> dict[str, Any]:
+    """Fit the confidences of a checkpoint to what holds on val frames, measure it with glimpse and namer as a driver
+    gets it, and save both in it; returns the figures.
+    """
+    tensors, meta = checkpoint.load(stem)
+    tensors = checkpoint.halved(tensors)
+    checkpoint.save(stem, tensors, meta | {"odds": {}})
+    claims = claims_of(Perceiver.load(stem).perceive_all(val.rgb, val.labels["command"]), val.labels)
+    odds = {head: fitted(confidence, is_right) for head, (confidence, is_right) in claims.items()}
+    checkpoint.save(stem, tensors, meta | {"odds": odds})
+    figures: dict[str, Any] = checkpoint.plain(figures_of(Perceiver.load(stem), val, floor))
+    checkpoint.save(stem, tensors, meta | {"odds": odds, "figures": figures, "floor": checkpoint.plain(floor)})
+    return figures
+
+
+def figures_of(perceiver: Perceiver, frames: Frames, floor: dict[str, float]) -> dict[str, float]:
+    """The figures of metrics.measure and surroundings.measure on all frames, and how near to perfect they are."""
+    percept, width_px = perceiver.perceive_all(frames.rgb, frames.labels["command"]), frames.camera.width_px
+    assert percept.around is not None  # of a network's own percepts
+    figures = (metrics.measure(percept, frames.labels, width_px)
+               | surroundings.measure(percept.around, frames.labels, width_px))
+    return figures | {"distance_to_perfect": metrics.distance_to_perfect(figures, floor)}
+
 
 
 def _batches(order: Array, size: int) -> Iterator[Array]:
     """Full batches of an order; the rest waits for another epoch."""
     for start in range(0, len(order) - size + 1, size):
         yield order[start:start + size]
-
-
-def _glances(frames: Frames) -> Tensor:
-    """All glances, uint8 (N, 80, 160, 3), so that epochs need not average the full frames again."""
-    parts = [glance_of(torch.from_numpy(frames.rgb[i:i + 200])) * 60.0 + 118.0 for i in range(0, len(frames), 200)]
-    return torch.cat([part.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous() for part in parts])
-
 
 
 def _table(floor: dict[str, float]) -> Table:

@@ -166,7 +166,7 @@ class Training:
         """Save the state, and the weights if they are the best so far; returns whether they are."""
         is_best = figures["loss"] < self.best["figures"]["loss"]
         if is_best:
-            self.best = {"epoch": self.epoch, "figures": _plain(figures)}
+            self.best = {"epoch": self.epoch, "figures": checkpoint.plain(figures)}
             checkpoint.save(self.config.out / "best", self.mean.state_dict(), describe(self.mean))
         checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
             "kind": "sign namer training", "settings": self._settings(), "epoch": self.epoch, "step": self.step,
@@ -180,7 +180,7 @@ class Training:
         model.load_state_dict({name: value.half().float() if value.is_floating_point() else value
                                for name, value in tensors.items()})
         temperature = calibrated(logits_of(model, val[0]), val[1])
-        figures = _plain(measure(logits_of(model, test[0]) / temperature, test[1]))
+        figures = checkpoint.plain(measure(logits_of(model, test[0]) / temperature, test[1]))
         checkpoint.save(self.config.out / "namer", checkpoint.halved(model.state_dict()), describe(model) | {
             "temperature": temperature, "epoch": self.best["epoch"], "figures": figures,
             "crops": self.best["epoch"] * self.config.steps * self.config.batch, "settings": self._settings()})
@@ -276,9 +276,3 @@ def _end_with(sentinel: int) -> None:
 
 def _paint(size: int, seed: int, number: int) -> tuple[Array, Array]:
     return crops.batch(_BANK[0], size, seed, number)
-
-
-def _plain(figures: dict[str, float]) -> dict[str, float | None]:
-    """Figures as JSON: nan, where there was nothing to judge, becomes null."""
-    return {name: round(value, 4) if math.isfinite(value) else None for name, value in figures.items()}
-

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from envs.config import CameraConfig
-from perception.attacks import ATTACKS, Attack, attack, raised, soft_glance
+from perception.attacks import ATTACKS, Attack, attack, raised, soft_band, soft_glance
 from perception.glides import glide
-from perception.model import DriveNet, glance_of
+from perception.model import DriveNet, band_of, glance_of
 from perception.perceiver import WEIGHTS, load_network
 
 
@@ -31,9 +31,10 @@ def test_pgd_ends_where_the_loss_is_highest_in_the_box():
     assert (raised(ATTACKS["fgsm_2"], images, loss, np.random.default_rng(0)) == 102).all()
 
 
-def test_the_soft_glance_is_the_glance():
+def test_the_soft_glance_and_band_are_the_real_ones():
     image = torch.randint(0, 256, (2, 160, 320, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     assert float((soft_glance(image.float()) - glance_of(image)).abs().max()) < 0.51 / 60  # rounding to grey levels
+    assert float((soft_band(image.float()) - band_of(image)).abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -46,7 +47,7 @@ def test_the_shipped_network_can_be_misled(name):
     with torch.no_grad():
         command = torch.from_numpy(frames.labels["command"])
         path = torch.from_numpy(frames.labels["path_m"])
-        errors = [float((model.look(glance_of(torch.from_numpy(rgb)), command)["path"] - path).abs().mean())
+        errors = [float((model(torch.from_numpy(rgb), command)["path"] - path).abs().mean())
                   for rgb in (frames.rgb, spoilt)]
     assert errors[1] > errors[0]
     assert np.array_equal(spoilt, attack(name, load_network(WEIGHTS)[0], frames, np.random.default_rng(0)))

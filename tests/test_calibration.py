@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perception.calibration import expected_error, interval, reliability
+from perception.calibration import UNCHANGED, expected_error, fitted, interval, mapped, reliability
 
 
 def test_by_hand():
@@ -38,3 +38,21 @@ def test_interval_of_a_mean_is_the_normal_one():
 
 def test_interval_of_nothing_is_nan():
     assert np.isnan(interval(lambda rows: float("nan"), 5, np.random.default_rng(0))).all()
+
+
+def test_a_map_of_odds_makes_an_overconfident_head_true():
+    """Who says 0.9 and is right in 60 %, and 0.6 and is right in half of the cases, is believed as much afterwards."""
+    sure = np.repeat([0.9, 0.6], 1000)
+    right = np.concatenate([np.arange(1000) < 600, np.arange(1000) < 500])
+    by = fitted(sure, right)
+    assert mapped(np.array([0.9, 0.6]), by) == pytest.approx([0.6, 0.5], abs=0.01)
+    assert expected_error(mapped(sure, by), right) < 0.02 < expected_error(sure, right)
+
+
+def test_a_true_head_is_left_as_it_is_and_zero_stays_zero():
+    rng = np.random.default_rng(0)
+    sure = rng.uniform(0.02, 0.98, 20_000)
+    assert fitted(sure, rng.random(20_000) < sure) == pytest.approx((1.0, 0.0), abs=0.05)
+    assert fitted(sure[:20], np.ones(20, bool)) == UNCHANGED, "too few to tell"
+    assert mapped(np.array([0.0, 0.5, 1.0]), (2.0, 1.0))[0] == 0.0
+    assert np.isfinite(fitted(np.ones(100), np.ones(100, bool))).all(), "always sure and always right"

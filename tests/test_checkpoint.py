@@ -118,3 +118,11 @@ def test_restore_names_the_odd_tensor():
         checkpoint.restore(net, {"weight": torch.ones(3, 2)}, "net")
     with pytest.raises(CheckpointError, match="unknown tensor c"):
         checkpoint.restore(net, {"weight": torch.ones(3, 2), "bias": torch.zeros(3), "c": torch.ones(1)}, "net")
+
+
+def test_long_tensors_are_shipped_as_halves_and_short_ones_whole():
+    tensors = {"weight": torch.linspace(-1, 1, 1000), "scale": torch.tensor([36.0123]), "count": torch.tensor([7])}
+    small = checkpoint.halved(tensors)
+    assert small["weight"].dtype == torch.float16 and small["count"].dtype == torch.int64
+    assert torch.equal(small["scale"], tensors["scale"])
+    assert (small["weight"].float() - tensors["weight"]).abs().max() < 1e-3

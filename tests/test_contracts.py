@@ -17,11 +17,11 @@ from envs.render.scene import SemanticClass, build_scene
 from envs.reward import ENDS, FACTORS, INFRACTION_ENDS, reward
 from envs.roads.pieces import PIECES, JunctionPiece, RoadPiece, Socket
 from envs.signs import SIGN_INDEX, SIGNS, face
-from envs.state import Phase
 from perception.dataset import targets
-from perception.model import NUM_SIGNS, DriveNet, ModelConfig, cut_crops, glance_of
+from perception.model import DriveNet, band_of, glance_of
 from perception.tasks import TASKS
 from scenarios.spec import Scenario
+from tests.made_labels import full
 
 SCENARIO = Scenario(name="contract", town_seed=3, route_min_m=60.0, route_max_m=90.0, parked_cars_per_km=0.0)
 CAMERA = CameraConfig(width_px=96, height_px=48)
@@ -98,22 +98,10 @@ def seen():
     """Outputs of an untrained network on noise, and the targets of a made-up frame."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = DriveNet(ModelConfig(has_surroundings=True)).train()
+        net = DriveNet().train()
         images = torch.randint(0, 256, (2, 160, 320, 3), dtype=torch.uint8)
-    rows = {"command": np.eye(5, dtype=np.float32)[:2], "path_m": np.ones((2, 12, 2), np.float32),
-            "boundaries_px": np.full((2, 2, 16), 150, np.float32), "stop_m": np.array([12, np.inf], np.float32),
-            "stop_kind": np.array([1, 0]), "lead_m": np.full((2, 20), 30, np.float32),
-            "sign_box_px": np.tile(np.array([200, 60, 214, 74], np.float32), (2, 8, 1)),
-            "sign_class": np.tile(np.array([SIGN_INDEX["limit_70"]] + [-1] * 7), (2, 1)),
-            "sign_distance_m": np.full((2, 8), 9, np.float32), "lanes_px": np.full((2, 4, 32), 150, np.float32),
-            "lane_marking": np.ones((2, 4), np.int64), "drivable": np.full((2, 40, 80), 255, np.uint8),
-            "light_box_px": np.tile(np.array([200, 40, 206, 54], np.float32), (2, 4, 1)),
-            "light_is_mine": np.ones((2, 4), bool), "my_light": np.array([Phase.RED, Phase.GREEN]),
-            "my_light_m": np.array([20, 30], np.float32)}
-    wanted = targets(rows, np.arange(2), CameraConfig()) | {"path_std": net.path_std}
-    wanted["names"] = wanted["sign_class"][:, :NUM_SIGNS]
-    outputs = net.look(glance_of(images), wanted["command"])
-    outputs["names"] = net.glimpse(cut_crops(images, wanted["sign_box"][:, :NUM_SIGNS]).flatten(0, 1))
+    wanted = targets(full(2), np.arange(2), CameraConfig()) | {"path_std": net.path_std}
+    outputs = net.look(glance_of(images), band_of(images), wanted["command"])
     return net, outputs, wanted
 
 

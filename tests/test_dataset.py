@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from envs.config import CameraConfig
-from envs.signs import SIGN_INDEX
 from perception import dataset, generate
-from perception.dataset import NO_NAME, Look
+from perception.dataset import Look
+from perception.finder import COLUMNS, KINDS, ROWS, VALUES, find_peaks
 from perception.generate import DatasetError, GenerateConfig
-from perception.model import NUM_SIGNS, find_peaks, glance_of
+from perception.model import glance_of
+from tests.made_labels import blank, put
 
 CAMERA = CameraConfig()
 
@@ -79,67 +80,49 @@ def test_damage_is_refused_in_one_sentence(folder, damage):
     assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
 
 
-def labels(boxes, classes, distances):
-    """One frame's labels with the given signs."""
-    pad = 8 - len(boxes)
-    return {
-        "command": np.array([[1, 0, 0, 0, 60]], np.float32), "path_m": np.zeros((1, 12, 2), np.float32),
-        "boundaries_px": np.array([[[160.0] * 16, [np.nan] * 16]], np.float32),
-        "sign_box_px": np.array([[*boxes, *[[0] * 4] * pad]], np.float32),
-        "sign_class": np.array([[*classes, *[-1] * pad]]), "stop_kind": np.array([1]),
-        "sign_distance_m": np.array([[*distances, *[0] * pad]], np.float32), "speed_limit_mps": np.zeros(1),
-        "lead_m": np.full((1, 20), 0.01, np.float32), "stop_m": np.array([np.inf], np.float32),
-    }
-
-
-def test_targets_of_signs_decode_to_the_labels():
-    """A sign head that said exactly its target would give back boxes and distances to a hundredth of a pixel."""
-    boxes = [[200.0, 60.0, 214.0, 74.0], [30.0, 50.0, 36.0, 56.0]]
-    there = labels(boxes, [SIGN_INDEX["limit_70"], SIGN_INDEX["stop"]], [9.0, 21.0])
-    targets = dataset.targets(there, np.arange(1), CAMERA)
-    assert targets["sign_centre"].sum() == 2
-    heat = torch.logit(targets["sign_heat"].clamp(1e-4, 1 - 1e-4)) + 9 * targets["sign_centre"]
-    peaks = find_peaks(torch.cat([heat[:, None], targets["sign_values"]], 1))
-    found = peaks["sign_box"][0, :2] * torch.tensor([320.0, 160.0, 320.0, 160.0])
-    order = found[:, 0].argsort(descending=True)
+@pytest.mark.parametrize("kind", KINDS)
+def test_targets_of_things_decode_to_the_labels(kind):
+    """A head that said exactly its target would give back boxes and distances to a hundredth of a pixel, also of
+    things whose middle lies over the band or below it."""
+    boxes = [[200.0, 60.0, 214.0, 74.0], [30.0, 50.0, 36.0, 56.0], [60.0, 0.0, 80.0, 21.0], [100.0, 80.0, 220.0, 160.0]]
+    rows = blank(1)
+    for k, box in enumerate(boxes):
+        put(rows, kind, k, box, 9.0 + k)
+    rows["sign_class"][:, :4], rows["light_phase"][:, :4] = 3, 1
+    targets = dataset.targets(rows, np.arange(1), CAMERA)
+    assert len(targets["thing_at"]) == 4 and (len(targets["phase_at"]) == 4) == (kind == "light")
+    heat = torch.logit(targets["thing_heat"].clamp(1e-4, 1 - 1e-4)).flatten()
+    heat[targets["thing_at"]] += 9
+    maps = torch.zeros(len(heat), VALUES)
+    maps[targets["thing_at"]] = targets["thing_values"]
+    peaks = find_peaks(heat.view(1, len(KINDS), ROWS, COLUMNS),
+                       maps.view(1, len(KINDS), ROWS, COLUMNS, VALUES).movedim(-1, 2).flatten(1, 2),
+                       torch.zeros(1, 5, ROWS, COLUMNS))
+    row = KINDS.index(kind)
+    found = peaks["box"][0, row, :4] * torch.tensor([320.0, 160.0, 320.0, 160.0])
+    order = peaks["distance_m"][0, row, :4].argsort()
     torch.testing.assert_close(found[order], torch.tensor(boxes), atol=0.01, rtol=0)
-    torch.testing.assert_close(peaks["sign_distance_m"][0, :2][order], torch.tensor([9.0, 21.0]))
+    torch.testing.assert_close(peaks["distance_m"][0, row, :4][order], torch.tensor([9.0, 10.0, 11.0, 12.0]))
 
 
 def test_targets_mark_what_is_absent():
-    targets = dataset.targets(labels([], [], []), np.arange(1), CAMERA)
+    rows = blank(1)
+    rows["boundaries_px"][0, 0], rows["stop_kind"][:], rows["lead_m"][:] = 160.0, 1, 0.01
+    targets = dataset.targets(rows, np.arange(1), CAMERA)
     assert targets["boundary_seen"][0].tolist() == [[1.0] * 16, [0.0] * 16]
     assert torch.isfinite(targets["boundary"]).all() and targets["boundary"][0, 0, 0] == 0.5
     assert targets["stop_kind"][0] == 0, "a line beyond the horizon of 40 m is none"
-    assert targets["sign_centre"].sum() == 0 and targets["sign_heat"].sum() == 0
+    assert len(targets["thing_at"]) == 0 and targets["thing_heat"].sum() == 0
     assert targets["lead"].min() == pytest.approx(np.log(0.5))
 
 
-def test_names_of_boxes():
-    truth, row = torch.tensor([[[0.1, 0.1, 0.2, 0.2], [0, 0, 0, 0]]]), torch.tensor([[3, -1]])
-    boxes = torch.tensor([[[0.1, 0.1, 0.2, 0.2], [0.5, 0.5, 0.6, 0.6], [0.1, 0.1, 0.3, 0.15]]])
-    assert dataset.names_of(boxes, truth, row).tolist() == [[3, NO_NAME, -1]]
-
-
-def test_overlap_of_boxes_by_hand():
-    a, b = torch.tensor([0.0, 0.0, 2.0, 2.0]), torch.tensor([1.0, 1.0, 3.0, 3.0])
-    assert dataset.iou(a, b) == pytest.approx(1 / 7) and dataset.iou(a, a) == 1 and dataset.iou(a, b + 5) == 0
-
-
-def test_jitter_stays_near():
-    box = torch.tensor([[[0.4, 0.4, 0.5, 0.5]]]).expand(500, 1, 4)
-    moved = dataset.jittered(box, np.random.default_rng(0))
-    overlap = dataset.iou(moved, box)
-    assert overlap.min() > 0.35 and overlap.std() > 0.05
-
-
-def test_look_varies_frames_apart_but_a_frames_crops_alike():
+def test_look_varies_frames_apart_but_a_frames_glance_and_band_alike():
     rng = np.random.default_rng(0)
     look = replace(Look.draw(64, rng), noise=torch.zeros(64), is_blurred=torch.zeros(64, dtype=torch.bool))
-    glance, crops = torch.ones(64, 3, 8, 8), torch.ones(64, NUM_SIGNS, 3, 4, 4)
-    seen, near = look.applied(glance, rng), look.applied(crops, rng)
+    glance, band = torch.ones(64, 3, 8, 8), torch.ones(64, 3, 8, 16)
+    seen, near = look.applied(glance, rng), look.applied(band, rng)
     assert seen[:, 0].mean((1, 2)).std() > 0.2
-    torch.testing.assert_close(seen[:, :, 0, 0], near[:, 2, :, 0, 0])
+    torch.testing.assert_close(seen[:, :, 0, 0], near[:, :, 0, 0])
 
 
 def test_look_is_the_same_for_the_same_generator():

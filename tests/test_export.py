@@ -7,10 +7,11 @@ import onnx
 import pytest
 import torch
 
-from perception.export import OnnxNet, to_onnx
+from perception.export import OnnxNet
 from perception.model import DriveNet, frozen
 from perception.perceiver import Perceiver
 
+LOOSE = 2e-2
 PARITY = 1e-4  # of outputs of order one; metres and pixels are compared relative to their size
 
 
@@ -22,7 +23,9 @@ def test_onnx_agrees_with_torch_on_the_shipped_weights(count):
     seen = [vars(Perceiver.load(backend=name).perceive(smooth, command)) for name in ("onnx", "torch")]
     around = [vars(percept.pop("around") or SimpleNamespace()) for percept in seen]
     for name, value in (seen[0] | around[0]).items():
-        np.testing.assert_allclose(value, (seen[1] | around[1])[name], rtol=PARITY, atol=PARITY, err_msg=name)
+        # crops for the second look and the namer come in whole grey levels, so a ten-thousandth more may turn one
+        loose = LOOSE if name.startswith(("sign_", "light_", "stop_confidence")) else PARITY
+        np.testing.assert_allclose(value, (seen[1] | around[1])[name], rtol=loose, atol=loose, err_msg=name)
 
 
 def test_every_output_keeps_its_name():
@@ -38,8 +41,8 @@ def test_every_output_keeps_its_name():
 
 
 def test_a_graph_is_valid_and_small():
-    glimpse = to_onnx(frozen(DriveNet()).glimpse, {"crops": torch.zeros(2, 3, 32, 32)}, ["logits"])
-    graph = onnx.load_model_from_string(glimpse)
+    net = OnnxNet(DriveNet())
+    graph = onnx.load_model_from_string(net.graph)
     onnx.checker.check_model(graph, full_check=True)
-    assert graph.graph.input[0].name == "crops"
-    assert len(glimpse) < 1_000_000
+    assert [given.name for given in graph.graph.input] == ["glance", "band", "command"]
+    assert len(net.graph) < 3_000_000

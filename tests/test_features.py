@@ -48,7 +48,7 @@ def percept(num: int = 1, **changes: object) -> Percept:
 
 def track(num: int = 1, **changes: object) -> Track:
     plain = Track(np.full(num, 50 / 3.6, np.float32), np.ones(num, np.float32), np.full(num, STOP_MAX_M, np.float32),
-                  np.zeros(num, np.float32), np.full(num, 40, np.float32))
+                  np.zeros(num, np.float32), np.full(num, 40, np.float32), np.tile(np.eye(5)[0], (num, 1)))
     return replace(plain, **changes)
 
 

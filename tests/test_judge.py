@@ -7,6 +7,7 @@ import pytest
 
 from envs.config import CameraConfig, ConfigError
 from envs.geometry import Array
+from envs.labels import PATH_STATIONS_M
 from envs.state import Phase
 from perception.dataset import Frames
 from perception.generate import DatasetError, GenerateConfig, Shard, make_shard
@@ -27,6 +28,9 @@ class FullPercept(Percept):
     light_box_px: Array
     light_phase: Array
     light_confidence: Array
+    vehicle_box_px: Array
+    vehicle_confidence: Array
+    vehicle_distance_m: Array
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,11 @@ def labels():
     found["sign_class"][:, 0], found["sign_distance_m"][:, 0] = np.arange(num) % 43, 15.0
     found["sign_box_px"][:, 0] = (200, 40, 220, 60)
     found["light_phase"][:5, 0], found["light_box_px"][:5, 0] = np.arange(5), (100, 20, 106, 34)
+    found["light_is_mine"][:, 0] = True
+    found["path_m"][:] = np.stack([PATH_STATIONS_M, np.zeros(12)], 1)
+    found["path_m"][20:, :, 1] = 0.01 * np.square(PATH_STATIONS_M)  # no vehicles there
+    found["vehicle_distance_m"][:] = np.inf
+    found["vehicle_distance_m"][:20, 0], found["vehicle_box_px"][:20, 0] = 20.0, (150, 70, 170, 94)
     found["my_light"], found["my_light_m"] = np.arange(num) % 5, np.full(num, 20.0, np.float32)
     found["drivable"][:, 20:] = 255
     found["lead_m"][:, :10] = np.linspace(6, 36, num, dtype=np.float32)[:, None]
@@ -59,7 +68,9 @@ def oracle(truth):
         sign_bearing_rad=np.zeros((num, 4)), embedding=np.zeros((num, 32)), lanes_px=truth["lanes_px"],
         drivable=truth["drivable"], my_light=truth["my_light"], my_light_confidence=np.ones(num),
         light_box_px=truth["light_box_px"], light_phase=truth["light_phase"],
-        light_confidence=np.ones(truth["light_phase"].shape))
+        light_confidence=np.ones(truth["light_phase"].shape), vehicle_box_px=truth["vehicle_box_px"],
+        vehicle_confidence=np.isfinite(truth["vehicle_distance_m"]).astype(float),
+        vehicle_distance_m=truth["vehicle_distance_m"])
 
 
 def is_error(name):
@@ -72,7 +83,8 @@ def test_oracle_is_perfect(labels):
     for name, value in known.items():
         assert value == pytest.approx(0.0 if is_error(name) else 1.0, abs=1e-6), name
     assert {"lane_culane_f1", "own_lane_tusimple_accuracy", "road_iou", "my_light_accuracy", "light_ap50", "sign_ap50",
-            "stop_f1", "sign_ece", "sign_read_10_25m"} <= set(known)
+            "stop_f1", "sign_ece", "sign_read_10_25m", "sign_25m_ap50_any", "vehicle_ap50", "lead_vehicle_f1",
+            "lead_vehicle_abs_rel"} <= set(known)
     for part in result["by_weather"].values():
         for name, value in part.items():
             assert name == "frames" or value is None or value == pytest.approx(0.0 if is_error(name) else 1.0, abs=1e-6)
@@ -121,3 +133,29 @@ def test_other_cameras_are_left_out_unless_asked_for(labels):
 def test_bad_settings_are_refused(change):
     with pytest.raises(ConfigError, match=str(next(iter(change.values())))):
         EvalConfig(**change)
+
+
+def test_the_vehicle_ahead_is_the_nearest_on_the_path(labels):
+    """Told 10 % too far in half of the frames that have one, and once where there is none; beside does not count."""
+    percept = oracle(labels)
+    distance, confidence = percept.vehicle_distance_m.copy(), percept.vehicle_confidence.copy()
+    box = percept.vehicle_box_px.copy()
+    distance[:10, 0] = 22.0
+    distance[30, 1], confidence[30, 1], box[30, 1] = 9.0, 1.0, (120, 70, 200, 120)
+    distance[31, 1], confidence[31, 1], box[31, 1] = 9.0, 1.0, (20, 70, 90, 120)
+    seen = replace(percept, vehicle_distance_m=distance, vehicle_confidence=confidence, vehicle_box_px=box)
+    found = {name: over.sum() / under.sum() for name, (over, under) in ratios(seen, labels, CAMERA).items()
+             if name.startswith("lead_vehicle")}
+    assert found["lead_vehicle_abs_rel"] == pytest.approx(0.05)
+    assert found["lead_vehicle_f1"] == pytest.approx(2 * 20 / (20 + 21))
+
+
+def test_signs_farther_away_are_neither_right_nor_wrong(labels):
+    """With half of the signs 40 m away and missed, AP within 25 m stays 1, AP of all is a half."""
+    far = labels | {"sign_distance_m": np.where(np.arange(40)[:, None] % 2, 40.0, labels["sign_distance_m"])}
+    percept = oracle(far)
+    blind = replace(percept, sign_class=np.where(np.arange(40)[:, None] % 2, NO_SIGN, percept.sign_class))
+    for seen, all_of_them in ((percept, 1.0), (blind, 0.5)):
+        found = wholes(seen, far, CAMERA)
+        assert found["sign_25m_ap50_any"] == pytest.approx(1.0)
+        assert found["sign_ap50_any"] == pytest.approx(all_of_them, abs=0.02)

@@ -50,7 +50,7 @@ def test_the_command_measures_and_writes(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(robustness, "WEATHERS", ["clear"])
     monkeypatch.setattr(robustness, "SEVERITIES", (1, 5))
     generate(GenerateConfig(out=tmp_path / "data", train_frames=8, val_frames=8, frames_per_town=8,
-                            shard_frames=8, workers=1))
+                            shard_frames=8, workers=1, usual_share=1.0))
     capfd.readouterr()
     code = nanodrive.main(["perceive", "--robustness", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"),
                            "--attack-frames", "1", "--drive-frames", "11"])

@@ -42,10 +42,10 @@ def near(overlay, u, v, colour):
 
 def test_overlay_draws_each_thing_where_it_is(percept):
     straight = np.stack([PATH_STATIONS_M, np.zeros(12)], 1)[None].astype(np.float32)
-    box = np.array([[[200, 40, 220, 60]] + [[0] * 4] * 3], np.float32)
+    box = np.array([[[200, 40, 220, 60]] + [[0] * 4] * 7], np.float32)
     drawn = replace(percept, path_m=straight, boundaries_px=np.full((1, 2, 16), 80, np.float32), sign_box_px=box,
-                    sign_class=np.array([[SIGN_INDEX["stop"], -1, -1, -1]]),
-                    sign_confidence=np.ones((1, 4), np.float32))
+                    sign_class=np.array([[SIGN_INDEX["stop"]] + [-1] * 7]),
+                    sign_confidence=np.ones((1, 8), np.float32), around=None)
     overlay = show.overlay(IMAGE, drawn, 0, CAMERA)
     assert overlay.shape == (480, 960, 3)
     depth = 10.0 - CAMERA.forward_m

@@ -15,7 +15,7 @@ from perception.model import ModelConfig
 from perception.perceiver import Perceiver
 from perception.train import TrainConfig, Training
 
-TINY = ModelConfig(stem=8, fine=8, middle=16, coarse=16, trunk=32, has_surroundings=True)
+TINY = ModelConfig(stem=8, fine=8, middle=16, coarse=16, trunk=32)
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +107,15 @@ def test_bad_settings_are_refused(change):
 def test_batch_above_the_frames_is_refused(config):
     with pytest.raises(ConfigError, match="smaller batch"):
         Training(replace(config, batch=64), dataset.read(config.data, "train"))
+
+
+def test_a_run_may_start_from_trained_weights(config, tmp_path):
+    """As after mining: the first weights are those of the checkpoint, its scale of the path included."""
+    stopped_after(config, 2)
+    frames = dataset.read(config.data, "train")
+    again = Training(replace(config, out=tmp_path / "again", start=config.out / "perception"), frames)
+    tensors, _ = checkpoint.load(config.out / "perception")
+    for name, value in again.model.state_dict().items():
+        torch.testing.assert_close(value, tensors[name].to(value.dtype), msg=name)
+    with pytest.raises(CheckpointError, match="missing"):
+        Training(replace(config, out=tmp_path / "none", start=tmp_path / "nothing"), frames)

@@ -1,0 +1,139 @@
+"""A glimpse: what the band's heat-maps found is cut out of the full frame, and a second, small network looks again.
+
+It says exactly where the sign or light is, whether it is there at all, and what a light shows: the band's cells of 4 px
+find nearly everything, but place small things a pixel off, which is a fifth of a sign 25 m away. Names of signs are
+namer.py's business; how this network learns is train_glimpse.py's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from envs.geometry import Array
+from perception import checkpoint
+from perception.export import session, to_onnx
+from perception.finder import KINDS, NUM_PHASES
+from perception.model import PIXEL_MEAN, PIXEL_SCALE, convolution, folded
+
+WEIGHTS = Path(__file__).parent / "weights" / "glimpse"
+CROP_PX = 32
+REACH = 2.0  # a crop is so many times as wide as the longer side of its box
+SMALLEST_PX = 5.0  # boxes are taken for at least as large
+GLIMPSED = ("sign", "light")  # the first of KINDS
+ANSWERS = 4 + 1 + NUM_PHASES
+
+
+class GlimpseNet(nn.Module):
+    """Crops uint8 (K, 32, 32, 3) and kinds (K, 2) one-hot to (K, 10).
+
+    Those are: the middle's offset x, y [crop sides], log width and log height over the box's, the logit that the thing
+    is there, and logits of a light's phase.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(convolution(3, 16, 3, 2), convolution(16, 32, 3, 2), convolution(32, 48, 3, 2),
+                                    nn.Flatten())
+        self.answer = nn.Sequential(nn.Linear(48 * (CROP_PX // 8) ** 2 + len(GLIMPSED), 64), nn.ReLU(inplace=True),
+                                    nn.Linear(64, ANSWERS))
+
+    def forward(self, crops: Tensor, kind: Tensor) -> Tensor:
+        pixels = (crops.permute(0, 3, 1, 2).float() - PIXEL_MEAN) * PIXEL_SCALE
+        return self.seen(pixels, kind)
+
+    def seen(self, pixels: Tensor, kind: Tensor) -> Tensor:
+        """The same from normalised pixels (K, 3, 32, 32)."""
+        return self.answer(torch.cat([self.layers(pixels), kind], 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What glimpses say of boxes (N, 2, M) of the kinds GLIMPSED; where none was asked for, what was given, and 0."""
+
+    box_px: Array  # (N, 2, M, 4) float32, left, top, right, bottom
+    share: Array  # (N, 2, M) float32, how likely it is there
+    phases: Array  # (N, M, 5) float32, logits of the phase of lights
+
+
+class Glimpse:
+    """The network frozen for use, by ONNX Runtime ("onnx") or torch. Deterministic for a given batch."""
+
+    def __init__(self, model: GlimpseNet, backend: str = "onnx") -> None:
+        folded(model)
+        self._answers = {"onnx": _by_onnx, "torch": _by_torch}[backend](model)
+
+    @staticmethod
+    def load(stem: Path | None = None, backend: str = "onnx") -> Glimpse:
+        """The trained network at `stem` (default: the shipped one); raises CheckpointError when it cannot be used."""
+        source = stem or WEIGHTS
+        tensors, _ = checkpoint.load(source)
+        model = GlimpseNet()
+        checkpoint.restore(model, tensors, source)  # from float16 to the network's float32
+        return Glimpse(model, backend)
+
+    def look(self, frames: Array, box_px: Array, is_asked: Array) -> Looked:
+        """Look again at the boxes (N, 2, M, 4) of uint8 frames (N, H, W, 3) where `is_asked` (N, 2, M) holds."""
+        box, share = box_px.copy(), np.zeros(is_asked.shape, np.float32)
+        phases = np.zeros((*is_asked[:, 0].shape, NUM_PHASES), np.float32)
+        at = np.argwhere(is_asked)
+        if len(at):
+            asked = box_px[is_asked]
+            crops = np.stack([cut(frames[frame], one) for (frame, _, _), one in zip(at, asked, strict=True)])
+            answers = self._answers(crops, np.eye(len(GLIMPSED), dtype=np.float32)[at[:, 1]])
+            box[is_asked] = placed(asked, answers[:, :4])
+            share[is_asked] = 1 / (1 + np.exp(-answers[:, 4]))
+            of_light = at[:, 1] == GLIMPSED.index("light")
+            phases[at[of_light, 0], at[of_light, 2]] = answers[of_light, 5:]
+        return Looked(box, share, phases)
+
+
+def sides_px(box_px: Array) -> Array:
+    """Side (...,) [px] of the square that a glimpse at boxes (..., 4) shows."""
+    return np.asarray(REACH * np.maximum((box_px[..., 2:] - box_px[..., :2]).max(-1), SMALLEST_PX))
+
+
+def cut(frame: Array, box_px: Array) -> Array:
+    """The square around a box (4,) of a frame (H, W, 3), uint8 (32, 32, 3), bilinear; the border goes on outside."""
+    side = float(sides_px(box_px))
+    step = side / CROP_PX
+    left, top = ((box_px[k] + box_px[k + 2] - side) / 2 + step / 2 - 0.5 for k in (0, 1))
+    place = np.array([[step, 0.0, left], [0.0, step, top]])
+    return np.asarray(cv2.warpAffine(frame, place, (CROP_PX, CROP_PX), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                                     borderMode=cv2.BORDER_REPLICATE))
+
+
+def placed(box_px: Array, answers: Array) -> Array:
+    """Boxes (K, 4) as the answers (K, 4) of glimpses at them correct them; the inverse of `offsets`."""
+    middle = (box_px[:, :2] + box_px[:, 2:]) / 2 + answers[:, :2] * sides_px(box_px)[:, None]
+    half = np.maximum(box_px[:, 2:] - box_px[:, :2], 0.5) / 2 * np.exp(answers[:, 2:4].clip(-2, 2))
+    return np.asarray(np.concatenate([middle - half, middle + half], 1), np.float32)
+
+
+def offsets(box_px: Array, truth_px: Array) -> Array:
+    """What glimpses at boxes (K, 4) should answer where the truth (K, 4) is: (K, 4) float32."""
+    away = (truth_px[:, :2] + truth_px[:, 2:] - box_px[:, :2] - box_px[:, 2:]) / 2 / sides_px(box_px)[:, None]
+    size, wanted = (np.maximum(box[:, 2:] - box[:, :2], 0.5) for box in (box_px, truth_px))
+    return np.asarray(np.concatenate([away, np.log(wanted / size).clip(-2, 2)], 1), np.float32)
+
+
+def _by_onnx(model: GlimpseNet) -> Any:
+    inputs = {"crops": torch.zeros(2, CROP_PX, CROP_PX, 3, dtype=torch.uint8), "kind": torch.zeros(2, len(GLIMPSED))}
+    run = session(to_onnx(model, inputs, ("answers",))).run
+    return lambda crops, kind: run(None, {"crops": crops, "kind": kind})[0]
+
+
+def _by_torch(model: GlimpseNet) -> Any:
+    def answers(crops: Array, kind: Array) -> Array:
+        with torch.inference_mode():
+            return np.asarray(model(torch.from_numpy(crops), torch.from_numpy(kind)).numpy())
+    return answers
+
+
+assert KINDS[:len(GLIMPSED)] == GLIMPSED

@@ -1,0 +1,234 @@
+"""`nanodrive perceive --train-glimpse`: the second look at signs and lights learns from what the first look found.
+
+The trained camera network says where it finds signs and lights in the train frames, right or wrong; crops of these,
+moved and scaled a little more each epoch, are what the glimpse learns from. Its figures are of val frames: how well
+boxes fit before and after, and whether what is there is told from what is not.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
+
+from envs.config import require, require_within
+from envs.geometry import Array
+from perception import checkpoint, dataset
+from perception.dataset import Frames, Look
+from perception.export import OnnxNet
+from perception.glimpse import GLIMPSED, GlimpseNet, cut, offsets, placed
+from perception.metrics import MATCH_IOU, boxes_iou
+from perception.model import normalised
+from perception.perceiver import WEIGHTS, load_network
+from perception.schedule import move_average, one_cycle
+
+FAINTEST = 0.1  # peaks below this are not learned from
+SURE_IOU, NONE_IOU = 0.2, 0.05  # a box so much on a thing shows it; one so little shows none
+MOVED, SCALED = 0.08, 0.15  # spread of what is added to the boxes: shares of their size, and of the log of it
+AVERAGE_DECAY = 0.998
+
+
+@dataclass(frozen=True)
+class TrainGlimpseConfig:
+    """Settings of `nanodrive perceive --train-glimpse`."""
+
+    data: Path = Path("data/perception")
+    """folder made by `nanodrive generate`"""
+    weights: Path | None = None
+    """the camera network that finds, without its ending; default: the shipped one"""
+    out: Path = Path("runs/glimpse")
+    """folder of the checkpoint and the training state"""
+    epochs: int = 8
+    """passes over what was found"""
+    batch: int = 256
+    """crops a step"""
+    rate: float = 3e-3
+    """highest learning rate"""
+    threads: int = 2
+    """processor threads of torch; another number gives other last digits"""
+    seed: int = 0
+    """of weights, order and what is varied"""
+
+    def __post_init__(self) -> None:
+        require_within(self, [("epochs", 1, 10_000), ("batch", 2, 8192), ("rate", 1e-6, 1.0), ("threads", 1, 256),
+                               ("seed", 0, 2**31)])
+
+
+@dataclass(frozen=True, eq=False)
+class Finds:
+    """Boxes found in frames, with what is there: K rows."""
+
+    frame: Array  # (K,) row of the frames
+    kind: Array  # (K,) index of GLIMPSED
+    box_px: Array  # (K, 4) as found
+    truth_px: Array  # (K, 4) of the thing it is, if it is one
+    is_there: Array  # (K,) bool
+    phase: Array  # (K,) int64 of Phase, -1 for what is no light
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def run(config: TrainGlimpseConfig) -> dict[str, Any]:
+    """Train, or go on with the run in `config.out`; returns the figures on val frames and the checkpoint's path.
+
+    Raises DatasetError for frames and CheckpointError for weights or a training state that cannot be used.
+    """
+    started = time.monotonic()
+    torch.set_num_threads(config.threads)
+    network = OnnxNet(load_network(config.weights or WEIGHTS)[0])
+    train, val = (dataset.read_usual(config.data, split) for split in ("train", "val"))
+    found, held_out = finds_in(network, train), finds_in(network, val)
+    require(len(found) >= config.batch, f"only {len(found)} signs and lights were found in {config.data}; give more "
+            "frames or a better network")
+    training = Training(config, len(found) // config.batch)
+    while training.epoch < config.epochs:
+        loss = training.learn(train, found)
+        figures = measure(training.mean, val, held_out)
+        training.save(figures, len(found))
+        print(f"epoch {training.epoch} after {time.monotonic() - started:.0f} s: loss {loss:.3f} {figures}", flush=True)
+    return {"checkpoint": str(config.out / "glimpse"), "finds": len(found), "figures": training.figures,
+            "num_parameters": sum(p.numel() for p in training.mean.parameters()),
+            "duration_s": round(time.monotonic() - started, 1)}
+
+
+def finds_in(network: OnnxNet, frames: Frames) -> Finds:
+    """What the first look finds in frames: all peaks from FAINTEST on that are clearly a thing or clearly none."""
+    rows = []
+    for start in track(range(0, len(frames), 50), "look", disable=len(frames) < 2000):
+        part = slice(start, start + 50)
+        out = network(torch.from_numpy(frames.rgb[part]), torch.from_numpy(frames.labels["command"][part]))
+        size = np.array([frames.camera.width_px, frames.camera.height_px] * 2, np.float32)
+        rows.append(_matched(out["box"].numpy()[:, :len(GLIMPSED)] * size, out["peak"].numpy()[:, :len(GLIMPSED)],
+                             {name: values[part] for name, values in frames.labels.items()}, start))
+    return Finds(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+
+
+def _matched(box_px: Array, peak: Array, labels: dict[str, Array], start: int) -> tuple[Array, ...]:
+    """The columns of Finds for some frames, from boxes (N, 2, M, 4) and peaks (N, 2, M)."""
+    columns = []
+    for number, kind in enumerate(GLIMPSED):
+        there = labels[f"{kind}_distance_m"] > 0
+        overlap = boxes_iou(box_px[:, number, :, None], labels[f"{kind}_box_px"][:, None]) * there[:, None]
+        best, which = overlap.max(2), overlap.argmax(2)
+        is_thing = best >= SURE_IOU
+        frame, k = np.nonzero((peak[:, number] >= FAINTEST) & (is_thing | (best <= NONE_IOU)))
+        of = which[frame, k]
+        phase = labels["light_phase"][frame, of] if kind == "light" else np.full(len(frame), -1)
+        columns.append((start + frame, np.full(len(frame), number), box_px[frame, number, k],
+                        labels[f"{kind}_box_px"][frame, of], is_thing[frame, k],
+                        np.where(is_thing[frame, k], phase, -1)))
+    return tuple(np.concatenate(parts) for parts in zip(*columns, strict=True))
+
+
+def crops_of(frames: Frames, finds: Finds, rows: Array, box_px: Array) -> tuple[Tensor, Tensor]:
+    """Normalised pixels (K, 3, 32, 32) of glimpses at boxes (K, 4) for some rows of finds, and their kinds (K, 2)."""
+    crops = np.stack([cut(frames.rgb[finds.frame[row]], box) for row, box in zip(rows, box_px, strict=True)])
+    return normalised(crops), torch.from_numpy(np.eye(len(GLIMPSED), dtype=np.float32)[finds.kind[rows]])
+
+
+class Training:
+    """The state of a run: weights, their running mean, the optimizer. On disk after every epoch."""
+
+    def __init__(self, config: TrainGlimpseConfig, steps_each: int) -> None:
+        self.config, self.steps = config, steps_each * config.epochs
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.model = GlimpseNet()
+        self.mean = copy.deepcopy(self.model).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=0.02)
+        self.epoch, self.step = 0, 0
+        self.figures: dict[str, float] = {}
+        if checkpoint.exists(config.out / "state"):
+            meta = checkpoint.restore_training(config.out / "state", self.model, self.mean, self.optimizer, {
+                "settings": self._settings(), "steps": self.steps}, "settings or frames")
+            self.epoch, self.step, self.figures = meta["epoch"], meta["step"], meta["figures"]
+
+    def learn(self, frames: Frames, finds: Finds) -> float:
+        """One pass in a random order; returns the mean loss."""
+        self.epoch += 1
+        rng = np.random.default_rng([self.config.seed, self.epoch])
+        order = rng.permutation(len(finds))
+        self.model.train()
+        losses = []
+        for start in range(0, len(order) - self.config.batch + 1, self.config.batch):
+            rows = order[start:start + self.config.batch]
+            box = moved(finds.box_px[rows], rng)
+            pixels, kind = crops_of(frames, finds, rows, box)
+            answers = self.model.seen(Look.draw(len(rows), rng).applied(pixels, rng), kind)
+            loss = loss_of(answers, finds, rows, box)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.config.rate * one_cycle(self.step / self.steps)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
+            self.optimizer.step()
+            self.step += 1
+            move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
+            losses.append(float(loss.detach()))
+        return float(np.mean(losses))
+
+    def save(self, figures: dict[str, float], num_finds: int) -> None:
+        """The mean weights as they are shipped, and the state to go on from."""
+        self.figures = figures
+        checkpoint.save(self.config.out / "glimpse", checkpoint.halved(self.mean.state_dict()), {
+            "kind": "glimpse", "epoch": self.epoch, "figures": figures, "finds": num_finds,
+            "settings": self._settings(), "num_parameters": sum(p.numel() for p in self.mean.parameters())})
+        checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
+            "kind": "glimpse training", "settings": self._settings(), "epoch": self.epoch, "step": self.step,
+            "steps": self.steps, "figures": figures})
+
+    def _settings(self) -> dict[str, Any]:
+        """What makes two runs the same."""
+        return {k: v for k, v in asdict(self.config).items() if k not in ("data", "out", "weights")}
+
+
+def moved(box_px: Array, rng: np.random.Generator) -> Array:
+    """Boxes (K, 4) a little beside where they were, and a little larger or smaller."""
+    size = box_px[:, 2:] - box_px[:, :2]
+    middle = (box_px[:, :2] + box_px[:, 2:]) / 2 + rng.normal(0, MOVED, size.shape) * size
+    half = size / 2 * np.exp(rng.normal(0, SCALED, size.shape))
+    return np.asarray(np.concatenate([middle - half, middle + half], 1), np.float32)
+
+
+def loss_of(answers: Tensor, finds: Finds, rows: Array, box_px: Array) -> Tensor:
+    """Box where something is there, whether it is, and phases of lights."""
+    is_there = torch.from_numpy(finds.is_there[rows])
+    wanted = torch.from_numpy(offsets(box_px, finds.truth_px[rows]))
+    phase = torch.from_numpy(finds.phase[rows].astype(np.int64))
+    total = binary_cross_entropy_with_logits(answers[:, 4], is_there.float())
+    scale = torch.tensor([20.0, 20.0, 8.0, 8.0])  # a twentieth of the crop, and an eighth of the size, count as one
+    if is_there.any():
+        total = total + smooth_l1_loss(answers[is_there, :4] * scale, wanted[is_there] * scale, beta=0.2)
+    if (phase >= 0).any():
+        total = total + 0.5 * cross_entropy(answers[:, 5:], phase, ignore_index=-1)
+    return total
+
+
+def measure(model: GlimpseNet, frames: Frames, finds: Finds) -> dict[str, float]:
+    """Mean IoU and share over one half of the boxes of things before and after; how well things are told from none."""
+    model.eval()
+    answers = []
+    with torch.inference_mode():
+        for start in range(0, len(finds), 512):
+            rows = np.arange(start, min(start + 512, len(finds)))
+            answers.append(model.seen(*crops_of(frames, finds, rows, finds.box_px[rows])).numpy())
+    told = np.concatenate(answers)
+    told_there, lit = (told[:, 4] > 0) == finds.is_there, finds.phase >= 0
+    new = placed(finds.box_px, told[:, :4])
+    parts = {"phase_right": told[lit, 5:].argmax(1) == finds.phase[lit]}
+    for number, kind in enumerate(GLIMPSED):
+        parts[f"{kind}_told_from_none"] = told_there[finds.kind == number]
+        there = finds.is_there & (finds.kind == number)
+        for when, box in (("before", finds.box_px), ("after", new)):
+            parts[f"{kind}_iou_{when}"] = boxes_iou(box[there], finds.truth_px[there])
+            parts[f"{kind}_fits_{when}"] = parts[f"{kind}_iou_{when}"] > MATCH_IOU
+    return {name: round(float(values.mean()), 4) for name, values in parts.items() if len(values)}

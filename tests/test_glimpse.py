@@ -1,0 +1,151 @@
+"""The second look: crops where they should be, boxes put right, learning that makes them fit, refusals."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nanodrive
+from envs.config import CameraConfig
+from perception import checkpoint, train_glimpse
+from perception.dataset import Frames
+from perception.glimpse import CROP_PX, GLIMPSED, REACH, Glimpse, GlimpseNet, cut, offsets, placed
+from perception.train_glimpse import Finds, TrainGlimpseConfig, Training, measure
+from tests.made_labels import blank, put
+
+
+def box(u, v, width, height):
+    return np.array([u - width / 2, v - height / 2, u + width / 2, v + height / 2], np.float32)
+
+
+def test_a_crop_shows_twice_the_box_and_its_middle_is_the_boxs():
+    """A white square of 20 px on black fills the middle half of its crop, also where it lies between two pixels."""
+    frame = np.zeros((160, 320, 3), np.uint8)
+    frame[60:80, 200:220] = 255
+    crop = cut(frame, box(210, 70, 20, 20))
+    quarter = CROP_PX // 4
+    assert crop.shape == (CROP_PX, CROP_PX, 3) and REACH == 2.0
+    assert crop[quarter + 1:-quarter - 1, quarter + 1:-quarter - 1].min() > 250
+    assert crop[:quarter - 1].max() < 5 and crop[:, -quarter + 1:].max() < 5
+    moved = cut(frame, box(210.5, 70, 20, 20)).astype(int)
+    assert moved[16, :16].sum() > crop[16, :16].astype(int).sum(), "half a pixel farther right shows more of it"
+
+
+def test_a_crop_beyond_the_border_repeats_it():
+    frame = np.random.default_rng(0).integers(0, 256, (160, 320, 3), np.uint8)
+    assert (cut(frame, box(-60, -60, 10, 10)) == frame[0, 0]).all()
+
+
+sizes, places = st.floats(3, 60), st.floats(0, 320)
+
+
+@given(places, places, sizes, sizes, st.floats(-0.6, 0.6), st.floats(-0.6, 0.6), st.floats(0.5, 2), st.floats(0.5, 2))
+def test_answers_put_a_box_where_the_truth_is(u, v, width, height, right, down, wider, taller):
+    guess = box(u, v, width, height)[None]
+    truth = box(u + right * width, v + down * height, wider * width, taller * height)[None]
+    np.testing.assert_allclose(placed(guess, offsets(guess, truth)), truth, atol=2e-2)
+
+
+@pytest.fixture(scope="module")
+def squares():
+    """Frames with one red square each, lit a little differently, and finds a few pixels off; half are of nothing."""
+    rng = np.random.default_rng(3)
+    num = 128
+    rgb = np.full((num, 160, 320, 3), 110, np.uint8) + rng.integers(0, 30, (num, 160, 320, 1), np.uint8)
+    labels = blank(num)
+    truth, found = np.zeros((num, 4), np.float32), np.zeros((num, 4), np.float32)
+    for k in range(num):
+        side, u, v = rng.uniform(6, 16), rng.uniform(40, 280), rng.uniform(30, 110)
+        truth[k] = box(u, v, side, side)
+        left, top, right, bottom = truth[k].round().astype(int)
+        if k % 2 == 0:
+            rgb[k, top:bottom, left:right] = (200, 30, 40)
+        found[k] = box(u + rng.normal(0, 0.15) * side, v + rng.normal(0, 0.15) * side, side * rng.uniform(0.7, 1.4),
+                       side * rng.uniform(0.7, 1.4))
+    there = np.arange(num) % 2 == 0
+    finds = Finds(np.arange(num), np.zeros(num, int), found, truth, there, np.full(num, -1))
+    return Frames(CameraConfig(), rgb, labels), finds
+
+
+def test_learning_makes_boxes_fit_and_tells_something_from_nothing(squares, tmp_path):
+    frames, finds = squares
+    config = TrainGlimpseConfig(out=tmp_path, epochs=25, batch=32, threads=1)
+    training = Training(config, len(finds) // config.batch)
+    for _ in range(config.epochs):
+        training.learn(frames, finds)
+    figures = measure(training.model, frames, finds)
+    assert figures["sign_iou_after"] > figures["sign_iou_before"] + 0.15
+    assert figures["sign_told_from_none"] > 0.95
+
+
+def test_an_interrupted_run_goes_on_bit_for_bit(squares, tmp_path):
+    frames, finds = squares
+    parts = []
+    for name, epochs in (("whole", (2,)), ("broken", (1, 1))):
+        config = TrainGlimpseConfig(out=tmp_path / name, epochs=2, batch=32, threads=1)
+        for number in epochs:
+            training = Training(config, 4)
+            for _ in range(number):
+                training.learn(frames, finds)
+                training.save({}, len(finds))
+        parts.append(training.model.state_dict())
+    assert all(torch.equal(value, parts[1][name]) for name, value in parts[0].items())
+
+
+def test_only_what_is_asked_for_is_looked_at_and_backends_agree(squares):
+    frames, finds = squares
+    torch.manual_seed(0)
+    boxes = np.tile(finds.box_px[:2, None, None], (1, len(GLIMPSED), 3, 1))
+    asked = np.zeros((2, len(GLIMPSED), 3), bool)
+    asked[0, 0, 1], asked[1, 1, 2] = True, True
+    looked = []
+    for backend in ("onnx", "torch"):
+        torch.manual_seed(0)
+        looked.append(Glimpse(GlimpseNet(), backend).look(frames.rgb[:2], boxes, asked))
+    assert np.array_equal(looked[0].box_px[~asked], boxes[~asked]) and (looked[0].share[~asked] == 0).all()
+    assert (looked[0].phases[0] == 0).all() and (looked[0].phases[1, 2] != 0).any()
+    for name in ("box_px", "share", "phases"):
+        np.testing.assert_allclose(getattr(looked[0], name), getattr(looked[1], name), atol=1e-4)
+
+
+def test_finds_are_matched_to_what_is_there():
+    """Of three peaks one is on a sign, one on nothing, one too faint; one on the edge of a light is left out."""
+    rows = blank(1)
+    put(rows, "sign", 0, box(100, 50, 10, 10), 9.0, **{"class": 7})
+    put(rows, "light", 0, box(200, 50, 10, 20), 9.0, phase=3)
+    boxes = np.zeros((1, 2, 3, 4), np.float32)
+    boxes[0, 0] = [box(101, 51, 10, 10), box(30, 60, 10, 10), box(100, 50, 10, 10)]
+    boxes[0, 1] = [box(200, 50, 12, 18), box(208, 50, 10, 20), box(0, 0, 1, 1)]
+    peak = np.array([[[0.9, 0.5, 0.05], [0.8, 0.7, 0.01]]], np.float32)
+    found = Finds(*train_glimpse._matched(boxes, peak, rows, 5))
+    assert found.frame.tolist() == [5, 5, 5] and found.kind.tolist() == [0, 0, 1]
+    assert found.is_there.tolist() == [True, False, True] and found.phase.tolist() == [-1, -1, 3]
+
+
+def test_state_of_other_settings_is_refused(squares, tmp_path):
+    frames, finds = squares
+    config = TrainGlimpseConfig(out=tmp_path, epochs=2, batch=32, threads=1)
+    training = Training(config, 4)
+    training.learn(frames, finds)
+    training.save({}, len(finds))
+    with pytest.raises(checkpoint.CheckpointError, match="other settings"):
+        Training(replace(config, seed=4), 4)
+
+
+def test_bad_input_is_one_sentence(tmp_path, capfd):
+    assert nanodrive.main(["perceive", "--train-glimpse", "--data", str(tmp_path)]) == 2
+    assert "dataset.json is missing" in capfd.readouterr().err
+    assert nanodrive.main(["perceive", "--train-glimpse", "--batch", "1"]) == 2
+    assert "batch is 1; give 2 to 8192" in capfd.readouterr().err
+
+
+def test_the_card_tells_the_shipped_weights_figures():
+    _, meta = checkpoint.load(train_glimpse.WEIGHTS.with_name("glimpse"))
+    card = train_glimpse.WEIGHTS.with_name("README.md").read_text()
+    for name in ("sign_fits_after", "light_fits_after", "phase_right"):
+        assert f"{meta['figures'][name]:.3f}" in card, name
+    assert json.dumps(meta)

@@ -1,0 +1,120 @@
+"""Signs followed from look to look: a wrong look is outvoted, neighbours keep apart, what is gone is forgotten."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from envs.config import CameraConfig
+from envs.state import Phase
+from envs.weather import WEATHERS
+from perception.glides import glide
+from perception.passing import Passed, judge_drives
+from perception.sign_tracker import PATIENCE, SignTracker
+
+TOWN, LOOKS = 10_004, 250
+
+
+def box(u, v, size):
+    return np.array([u - size / 2, v - size / 2, u + size / 2, v + size / 2], np.float32)
+
+
+def approach(tracker, names, start=(200.0, 60.0, 6.0), beside=None):
+    """A sign that grows by 8 % a look and moves out to the right; `names`: what each look reads."""
+    u, v, size = start
+    for k, name in enumerate(names):
+        grown = 1.08**k
+        boxes, classes = [box(160 + (u - 160) * grown, 80 + (v - 80) * grown, size * grown)], [name]
+        if beside is not None:
+            boxes.append(box(160 + (u - 160) * grown, 80 + (v - 80 - 8) * grown, size * grown))
+            classes.append(beside)
+        tracker.update(np.array(boxes), np.array(classes), np.full(len(boxes), 0.8))
+    return tracker
+
+
+def test_a_sign_keeps_its_name_against_wrong_looks():
+    tracker = approach(SignTracker(), [7, 8, 7, 7, 3, 7, 7, 8, 7, 7])
+    assert [sign.sign_class for sign in tracker.signs] == [7]
+    assert 0.5 < tracker.signs[0].confidence < 1.0
+
+
+def test_large_looks_outvote_small_ones():
+    tracker = approach(SignTracker(), [8] * 10 + [7] * 12)
+    assert [sign.sign_class for sign in tracker.signs] == [7]
+
+
+def test_two_signs_on_one_post_do_not_mix():
+    tracker = approach(SignTracker(), [7] * 15, beside=14)
+    assert sorted(sign.sign_class for sign in tracker.signs) == [7, 14]
+    assert all(sign.confidence == pytest.approx(1.0) for sign in tracker.signs)
+
+
+def test_a_missed_look_is_bridged_and_a_lost_sign_forgotten():
+    tracker = approach(SignTracker(), [7] * 5)
+    nothing = np.zeros((1, 4), np.float32), np.array([-1]), np.zeros(1)
+    tracker.update(*nothing)
+    assert len(tracker.signs) == 1 and tracker.signs[0].missed == 1
+    for _ in range(PATIENCE):
+        tracker.update(*nothing)
+    assert tracker.signs == []
+
+
+def test_what_is_seen_and_has_no_name_votes_for_none():
+    tracker = approach(SignTracker(), [-1, -1, 7, -1])
+    assert [sign.sign_class for sign in tracker.signs] == [-1]
+
+
+def test_another_sign_far_away_is_another():
+    tracker = SignTracker()
+    for at in ((100, 60), (250, 60)):
+        tracker.update(np.array([box(*at, 10)]), np.array([7]), np.array([0.9]))
+    assert len(tracker.signs) == 2
+
+
+@pytest.fixture(scope="module")
+def drive():
+    """A drive past several signs."""
+    camera = CameraConfig()
+    return camera, glide(TOWN, next(iter(WEATHERS)), LOOKS, camera)
+
+
+def told(drive, name=lambda row: row, light=lambda phase: phase):
+    """A perceiver that says the labels of the drive, through `name` and `light`."""
+    camera, frames = drive
+    step = {rgb.tobytes(): k for k, rgb in enumerate(frames.rgb)}
+
+    def perceive(rgb, command):
+        rows = [step[picture.tobytes()] for picture in rgb]
+        classes = frames.labels["sign_class"][rows]
+        shares = np.eye(5)[light(frames.labels["my_light"][rows])]
+        return SimpleNamespace(
+            sign_box_px=frames.labels["sign_box_px"][rows], sign_class=np.where(classes >= 0, name(classes), -1),
+            sign_confidence=(classes >= 0).astype(float), around=SimpleNamespace(my_light_share=shares),
+            sign_distance_m=frames.labels["sign_distance_m"][rows], sign_bearing_rad=np.zeros(classes.shape),
+            stop_m=np.full(len(rows), 40.0), stop_confidence=np.zeros(len(rows)))
+
+    return SimpleNamespace(camera=camera, perceive=perceive)
+
+
+def test_who_reads_every_sign_passes_all_of_them_rightly(drive):
+    passed = judge_drives(told(drive), [TOWN], LOOKS)
+    assert passed.signs >= 3 and passed.signs_right == passed.signs
+    assert passed.lights_right >= passed.lights - 6, "a change of phase is believed after two or three looks"
+    assert passed.reds_called_green == 0
+
+
+def test_wrong_names_and_green_for_red_are_counted(drive):
+    def green(phase):
+        return np.full_like(phase, Phase.GREEN)
+
+    wrong = judge_drives(told(drive, lambda row: (row + 1) % 43, green), [TOWN], LOOKS)
+    assert wrong.signs_right == 0 and wrong.reds_called_green == wrong.reds
+    blind = judge_drives(told(drive, lambda row: np.full_like(row, -1)), [TOWN], LOOKS)
+    assert blind.signs == wrong.signs and blind.signs_right == 0
+
+
+def test_shares_of_nothing_are_nan():
+    figures = Passed(0, 0, 0, 0, 0, 0).figures()
+    assert all(np.isnan(value) for value in figures.values())
+    assert Passed(4, 3, 10, 9, 5, 1).figures() == {
+        "signs_right_when_passed": 0.75, "my_light_on_drives": 0.9, "red_called_green_on_drives": 0.2}
