@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -18,56 +19,64 @@ from torch import Tensor, nn
 from envs.geometry import Array
 from perception.finder import find_peaks
 from perception.model import (
-    BAND_HEIGHT_PX,
-    BAND_WIDTH_PX,
     GLANCE_HEIGHT_PX,
     GLANCE_WIDTH_PX,
+    PIXEL_MEAN,
+    PIXEL_SCALE,
     DriveNet,
-    band_of,
+    band_pixels,
     frozen,
-    glance_of,
+    glance_pixels,
 )
 
+INSIDE = ("heat", "boxes", "phases", "line_columns", "line_cells_far", "line_cells_near", "light_cells")
 OPSET = 17
 
 
 class OnnxNet:
     """`frozen(model)` as an ONNX graph, for batches of any size, on as many threads as torch has now.
 
-    Changes the model given as `frozen` does.
+    Pixels go in as they are; the maps of cells stay inside, and the things found in them come out. Changes the model
+    given as `frozen` does.
     """
 
     def __init__(self, model: DriveNet) -> None:
         frozen(model)
-        inputs = {"glance": torch.zeros(2, 3, GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX),
-                  "band": torch.zeros(2, 3, BAND_HEIGHT_PX, BAND_WIDTH_PX), "command": torch.zeros(2, 5)}
+        pixels = np.zeros((2, 2 * GLANCE_HEIGHT_PX, 2 * GLANCE_WIDTH_PX, 3), np.uint8)
+        command = np.zeros((2, 5), np.float32)
+        inputs = {name: torch.from_numpy(value) for name, value in inputs_of(pixels, command).items()}
+        net = _Net(model)
         with torch.inference_mode():
-            self._heads = tuple(model.look(*inputs.values()))
-        self.graph = to_onnx(_Look(model), inputs, self._heads)
+            self.heads = tuple(net.heads(**inputs))
+        self.graph = to_onnx(net, inputs, self.heads)
         self._session = session(self.graph)
 
     def __call__(self, image: Tensor, command: Tensor) -> dict[str, Tensor]:
-        """As `DriveNet.forward`."""
-        values = self._session.run(None, inputs_of(image, command))
-        outputs = {head: torch.from_numpy(value) for head, value in zip(self._heads, values, strict=True)}
-        return outputs | find_peaks(outputs["heat"], outputs["boxes"], outputs["phases"])
+        """As `DriveNet.forward`, without the heads of INSIDE."""
+        values = self._session.run(None, inputs_of(image.numpy(), command.numpy()))
+        return {head: torch.from_numpy(value) for head, value in zip(self.heads, values, strict=True)}
 
 
-def inputs_of(image: Tensor, command: Tensor) -> dict[str, Array]:
+def inputs_of(image: Array, command: Array) -> dict[str, Array]:
     """What the graph takes, from frames uint8 (N, H, W, 3) and commands (N, 5)."""
-    return {"glance": glance_of(image).contiguous().numpy(), "band": band_of(image).contiguous().numpy(),
-            "command": command.numpy()}
+    return {"glance": glance_pixels(image), "band": band_pixels(image), "command": command}
 
 
-class _Look(nn.Module):
-    """`DriveNet.look` with its heads as a tuple, as the exporter wants them."""
+class _Net(nn.Module):
+    """`DriveNet.forward` from pixels of glance and band, with its heads as a tuple, as the exporter wants them."""
 
     def __init__(self, model: DriveNet) -> None:
         super().__init__()
         self.model = model
 
+    def heads(self, glance: Tensor, band: Tensor, command: Tensor) -> dict[str, Tensor]:
+        whole, wide = ((pixels.permute(0, 3, 1, 2).float() - PIXEL_MEAN) * PIXEL_SCALE for pixels in (glance, band))
+        outputs = self.model.look(whole, wide, command)
+        found = find_peaks(outputs["heat"], outputs["boxes"], outputs["phases"])
+        return {head: value for head, value in (outputs | found).items() if head not in INSIDE}
+
     def forward(self, glance: Tensor, band: Tensor, command: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.model.look(glance, band, command).values())
+        return tuple(self.heads(glance, band, command).values())
 
 
 def to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, smooth_l1_loss
+from torch.nn.functional import cross_entropy, max_pool2d, smooth_l1_loss
 
 from envs.state import Phase
 
@@ -104,7 +104,7 @@ def find_peaks(heat: Tensor, boxes: Tensor, phases: Tensor) -> Tensors:
     A peak whose box is much that of a stronger one has 0: large things have several.
     """
     share = torch.sigmoid(heat)
-    peak, cell = torch.where(share == _highest(share), share, 0.0).flatten(2).topk(MOST, dim=2)
+    peak, cell = torch.where(share == max_pool2d(share, 3, 1, 1), share, 0.0).flatten(2).topk(MOST, dim=2)
     values = boxes.unflatten(1, (len(KINDS), VALUES)).flatten(3).gather(3, cell[:, :, None].expand(-1, -1, VALUES, -1))
     x = ((cell % COLUMNS) + values[:, :, 0]) / COLUMNS
     y = ((cell // COLUMNS) + values[:, :, 1]) / ROWS * _TALL + BAND_TOP
@@ -115,18 +115,6 @@ def find_peaks(heat: Tensor, boxes: Tensor, phases: Tensor) -> Tensors:
     of_light = cell[:, KINDS.index("light"), None].expand(-1, NUM_PHASES, -1)
     return {"box": box, "peak": torch.where(_is_twin(box), 0.0, peak), "distance_m": distance_m,
             "light_phases": phases.flatten(2).gather(2, of_light).movedim(1, 2)}
-
-
-def _highest(maps: Tensor) -> Tensor:
-    """The highest of the 3 x 3 cells around each cell of maps (N, K, H, W); eight times faster than max_pool2d."""
-    for dim in (2, 3):
-        wide = maps.clone()
-        size = maps.shape[dim]
-        for into, of in ((0, 1), (1, 0)):
-            part = wide.narrow(dim, into, size - 1)
-            torch.maximum(part, maps.narrow(dim, of, size - 1), out=part)
-        maps = wide
-    return maps
 
 
 def _is_twin(box: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -33,7 +32,7 @@ class QuantisedNet(OnnxNet):
     def __init__(self, model: DriveNet) -> None:
         super().__init__(model)
         shard = calibration_frames()
-        batches = [inputs_of(torch.from_numpy(shard["rgb"][rows]), torch.from_numpy(shard["command"][rows]))
+        batches = [inputs_of(shard["rgb"][rows], shard["command"][rows])
                    for rows in np.split(np.arange(CALIBRATION_FRAMES), CALIBRATION_FRAMES // BATCH)]
         self.graph = quantised(self.graph, batches)
         self._session = session(self.graph)
