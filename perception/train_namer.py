@@ -31,10 +31,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from envs.config import require_within
 from envs.geometry import Array
-from perception import checkpoint, crops, templates
+from perception import checkpoint, crops, dataset, templates
 from perception.calibration import expected_error
 from perception.namer import NamerConfig, SignNet, describe
 from perception.schedule import move_average, one_cycle
+from perception.seen_signs import Pool, cut_outs
 from perception.templates import NO_SIGN, Bank
 
 VAL_SEED, TEST_SEED = 1_000_001, 1_000_002  # of plates and crops that are never trained on
@@ -72,13 +73,21 @@ class TrainNamerConfig:
     """processor threads of torch; another number gives other last digits"""
     seed: int = 0
     """of weights, plates and crops"""
+    data: Path | None = None
+    """folder of `nanodrive generate` whose signs join the painted ones; default: painted ones alone"""
+    seen_share: float = 0.4
+    """of each batch that is cut out of these frames, 0 to 1"""
+    start: Path | None = None
+    """checkpoint to start from, without its ending; default: weights by chance"""
+    blend: float = 0.5
+    """how far from the weights started from towards the new ones those shipped lie, 0 to 1"""
     model: NamerConfig = field(default_factory=NamerConfig)
 
     def __post_init__(self) -> None:
         require_within(self, [("epochs", 1, 10_000), ("steps", 1, 100_000), ("batch", 2, 4096), ("rate", 1e-6, 1.0),
                                ("weight_decay", 0.0, 1.0), ("patience", 1, 10_000), ("minutes", 0.0, 1e5),
                                ("val_crops", 44, 10**6), ("workers", 0, 256), ("threads", 1, 256),
-                               ("seed", 0, VAL_SEED - 1)])
+                               ("seen_share", 0.0, 1.0), ("blend", 0.0, 1.0), ("seed", 0, VAL_SEED - 1)])
 
 
 SMOKE = {"epochs": 2, "steps": 4, "batch": 32, "val_crops": 88, "workers": 0}
@@ -93,8 +102,14 @@ def run(config: TrainNamerConfig) -> dict[str, Any]:
         config = replace(config, **SMOKE)  # type: ignore[arg-type]
     started = time.monotonic()
     torch.set_num_threads(config.threads)
-    training = Training(config)
+    seen = [] if config.data is None else [
+        cut_outs(dataset.read_usual(config.data, split), np.random.default_rng([config.seed, number]))
+        for number, split in enumerate(("train", "val"))]
+    training = Training(config, Pool(*seen[0]) if seen else None)
     judges = _judges(config, VAL_SEED)
+    if seen:  # judged on as many of both kinds
+        pictures, labels = Pool(*seen[1]).draw(len(judges[1]), np.random.default_rng(config.seed))
+        judges = np.concatenate([judges[0], pictures]), np.concatenate([judges[1], labels])
     table = Table(*COLUMNS, title="figures on painted crops of unseen plates")
     with SummaryWriter(str(config.out / "tensorboard")) as log, Live(table, refresh_per_second=1) as live:
         for loss in training.epochs(started):
@@ -121,11 +136,13 @@ def _judges(config: TrainNamerConfig, seed: int) -> tuple[Array, Array]:
 class Training:
     """The state of a run: weights, their running mean, the optimizer, what was best. On disk after every epoch."""
 
-    def __init__(self, config: TrainNamerConfig) -> None:
-        self.config = config
+    def __init__(self, config: TrainNamerConfig, seen: Pool | None = None) -> None:
+        self.config, self.seen = config, seen
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = SignNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.start is not None:
+            checkpoint.restore(self.model, checkpoint.load(config.start)[0], config.start)
         self.mean = copy.deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
         self.epoch, self.step = 0, 0
@@ -142,8 +159,16 @@ class Training:
                 self.model.train()
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(self.config.seed * 100_003 + self.epoch)  # dropout
-                    losses = [self._learn(*next(batches)) for _ in range(self.config.steps)]
+                    losses = [self._learn(*self._joined(*next(batches))) for _ in range(self.config.steps)]
                 yield float(np.mean(losses))
+
+    def _joined(self, pictures: Array, labels: Array) -> tuple[Array, Array]:
+        """A painted batch whose first part is replaced by signs seen in frames, if there are any."""
+        if self.seen is None:
+            return pictures, labels
+        count = round(self.config.seen_share * len(labels))
+        crops, classes = self.seen.draw(count, np.random.default_rng([self.config.seed, self.step, 1]))
+        return np.concatenate([crops, pictures[count:]]), np.concatenate([classes, labels[count:]])
 
     def _learn(self, pictures: Array, labels: Array) -> float:
         """One step on a batch; returns the loss."""
@@ -174,8 +199,16 @@ class Training:
         return is_best
 
     def ship(self, test: tuple[Array, Array], val: tuple[Array, Array]) -> dict[str, Any]:
-        """Write the best weights as float16 with the temperature that val crops ask for; figures on the test crops."""
+        """Write the best weights as float16 with the temperature that val crops ask for; figures on the test crops.
+
+        Weights that started from others are mixed with these: what was learned anew stays, and so does what the first
+        ones knew of other pictures (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+        """
         tensors, _ = checkpoint.load(self.config.out / "best")
+        if self.config.start is not None:
+            first, _ = checkpoint.load(self.config.start)
+            tensors = {name: torch.lerp(first[name].float(), value, self.config.blend) if value.is_floating_point()
+                       else value for name, value in tensors.items()}
         model = SignNet(self.config.model)
         model.load_state_dict({name: value.half().float() if value.is_floating_point() else value
                                for name, value in tensors.items()})
@@ -189,7 +222,8 @@ class Training:
 
     def _settings(self) -> dict[str, Any]:
         """What makes two runs the same."""
-        return {k: v for k, v in asdict(self.config).items() if k not in ("out", "minutes", "patience", "workers")}
+        return {k: v for k, v in asdict(self.config).items() if k not in (
+            "out", "data", "start", "blend", "minutes", "patience", "workers")}
 
     def _resume(self) -> None:
         """Go on where the run in `out` stopped; raises CheckpointError if it had other settings."""

@@ -116,3 +116,25 @@ def test_painters_in_other_processes_paint_the_same(config, monkeypatch):
     with train_namer._Painted(config, 0, 3) as here, train_namer._Painted(replace(config, workers=2), 0, 3) as there:
         for (pictures, labels), (others, names) in zip(here, there, strict=True):
             assert (pictures == others).all() and (labels == names).all()
+
+
+def test_weights_that_started_from_others_are_shipped_halfway(config, tmp_path):
+    first = stopped_after(config, 1)
+    later = replace(config, out=tmp_path / "later", start=config.out / "best", rate=1e-2)
+    training = stopped_after(later, 3)
+    shown = crops.batch(BANK, 44, 3, 0)
+    training.ship(shown, shown)
+    old, new = (checkpoint.load(run.config.out / "best")[0] for run in (first, training))
+    shipped, _ = checkpoint.load(later.out / "namer")
+    for name, value in shipped.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value.float(), (old[name] + new[name]) / 2, atol=2e-3, rtol=2e-3, msg=name)
+
+
+def test_signs_of_frames_join_the_painted_ones(config):
+    """Of a batch of eight, three are those of the pool: 0.4 of it, rounded."""
+    seen = np.full((4, crops.CROP_PX, crops.CROP_PX, 3), 77, np.uint8), np.array([3, 3, 9, 9])
+    training = Training(config, train_namer.Pool(*seen))
+    pictures, labels = training._joined(np.zeros((8, crops.CROP_PX, crops.CROP_PX, 3), np.uint8), np.full(8, 40))
+    assert (pictures[:3] == 77).all() and (pictures[3:] == 0).all()
+    assert set(labels[:3].tolist()) <= {3, 9} and (labels[3:] == 40).all()
