@@ -36,6 +36,7 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 OVERLAY = "overlay"  # the task of this file; the others are rows of photos.PHOTO_TASKS
 SHOWN_WIDTH_PX = 960
+SURE = 0.25  # things less likely to be there are not drawn; the JSON has them
 PATH_RGB, BOUNDARY_RGB, STOP_RGB = (60, 220, 90), (255, 190, 40), (255, 70, 70)
 SIGN_RGB, LEAD_RGB = (255, 60, 160), (80, 170, 255)
 THINGS_RGB = {"vehicles": (90, 200, 255), "people": (255, 150, 90), "lights": (170, 170, 170), "signs": SIGN_RGB}
@@ -165,7 +166,7 @@ def overlay(image: Array, percept: Percept, row: int, camera: CameraConfig) -> A
                 cv2.circle(shown, (round(float(u)), round(float(v))), 4, BOUNDARY_RGB, -1, cv2.LINE_AA)
     things = _things(percept, row)
     for kind, colour in THINGS_RGB.items():
-        for thing in things.get(kind, ()):
+        for thing in (thing for thing in things.get(kind, ()) if thing["confidence"] >= SURE):
             _draw_thing(shown, thing, scale, colour)
     mine = things.get("my_light")
     if mine is not None:
