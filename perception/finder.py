@@ -56,9 +56,9 @@ def targets(part: Tensors, size: Tensor) -> Tensors:
         distances.append(distance[is_there])
         rows.append(is_there.nonzero()[:, 0] * len(KINDS) + number)
     box, distance, row = torch.cat(boxes), torch.cat(distances), torch.cat(rows)
-    x, y = (box[:, 0] + box[:, 2]) / 2 * COLUMNS, ((box[:, 1] + box[:, 3]) / 2 - BAND_TOP) / _TALL * ROWS
+    x, y = middles(box)
     width, height = (box[:, 2] - box[:, 0]) * COLUMNS, (box[:, 3] - box[:, 1]) / _TALL * ROWS
-    column, line = x.long().clamp(0, COLUMNS - 1), y.floor().long().clamp(0, ROWS - 1)
+    column, line = cells_of(x, y)
     spread = (0.5 + torch.minimum(width, height) / 6)[:, None]
     across = torch.exp(-((torch.arange(COLUMNS) + 0.5 - x[:, None]) ** 2) / (2 * spread ** 2))
     down = torch.exp(-((torch.arange(ROWS) + 0.5 - y.clamp(0, ROWS)[:, None]) ** 2) / (2 * spread ** 2))
@@ -72,6 +72,16 @@ def targets(part: Tensors, size: Tensor) -> Tensors:
     return {"thing_heat": heat, "thing_at": row * ROWS * COLUMNS + cell, "thing_values": values,
             "phase_at": (row // len(KINDS) * ROWS * COLUMNS + cell)[is_light],
             "phase": part["light_phase"][part["light_phase"] >= 0]}
+
+
+def middles(box: Tensor) -> tuple[Tensor, Tensor]:
+    """Middles x, y (...,) [cells of the band] of boxes (..., 4), shares of the frame."""
+    return (box[..., 0] + box[..., 2]) / 2 * COLUMNS, ((box[..., 1] + box[..., 3]) / 2 - BAND_TOP) / _TALL * ROWS
+
+
+def cells_of(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Column and row of the cell that a middle lies in, or of the nearest one of the band."""
+    return x.long().clamp(0, COLUMNS - 1), y.floor().long().clamp(0, ROWS - 1)
 
 
 def loss(outputs: Tensors, asked: Tensors) -> Tensor:

@@ -27,12 +27,13 @@ from envs.weather import WEATHERS
 from perception import dataset, generate, metrics, passing
 from perception.calibration import expected_error, interval
 from perception.checkpoint import plain
-from perception.claims import claims_of, light_is_asked
+from perception.claims import claims_of, classes_of
 from perception.dataset import Frames
 from perception.detection_metrics import average_precision, coco_json, coco_results
 from perception.generate import GenerateConfig
 from perception.lane_metrics import as_points, culane, tusimple
 from perception.perceiver import NO_SIGN, SEEN_SHARE, Perceiver, Percept
+from perception.surroundings import light_is_asked
 from perception.tasks import BLIND_STOP_M
 from scenarios.spec import SPLITS
 
@@ -165,14 +166,10 @@ class _Asked:
 def _asked_of(percept: Percept, labels: dict[str, Array]) -> dict[str, _Asked]:
     """What the percept has of things, by the name of its figures."""
     signs, phases = tuple(sign.name for sign in SIGNS), tuple(phase.name.lower() for phase in Phase)
-    found = {"sign": _Asked("sign", signs, labels["sign_class"], percept.sign_class)}
+    names = {"sign": signs, "light": phases}
+    found = {kind: _Asked(kind, names.get(kind, (kind,)), there, told)
+             for kind, (told, there) in classes_of(percept, labels).items()}
     found["sign_25m"] = replace(found["sign"], is_near=labels["sign_distance_m"] < SIGN_NEAR_M)
-    if hasattr(percept, "light_box_px"):
-        found["light"] = _Asked("light", phases, labels["light_phase"], percept.light_phase)
-    for kind in ("vehicle", "person"):
-        if hasattr(percept, f"{kind}_box_px"):
-            there, told = np.isfinite(labels[f"{kind}_distance_m"]), getattr(percept, f"{kind}_confidence") > 0
-            found[kind] = _Asked(kind, (kind,), there.astype(int) - 1, told.astype(int) - 1)
     return found
 
 

@@ -18,12 +18,12 @@ from envs.geometry import Array
 from envs.roads.procedural import build_town
 from envs.state import Phase, SignPosts
 from envs.weather import WEATHERS
-from perception.claims import light_is_asked
 from perception.dataset import Frames
 from perception.glides import DT_S, SPEED_MPS, glide
 from perception.metrics import boxes_iou
 from perception.perceiver import Perceiver, Percept, Tracker
 from perception.sign_tracker import SignTracker
+from perception.surroundings import light_is_asked
 
 PASSED_M = 12.0  # seen this near, a sign is passed when it is seen no more
 SAME_IOU = 0.3  # a followed sign whose box overlaps a true one so much is that sign

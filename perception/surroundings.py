@@ -148,10 +148,8 @@ def targets(part: Tensors, width_px: int, height_px: int) -> Tensors:
     """What the losses ask, from rows of the labels."""
     seen = torch.isfinite(part["lanes_px"])
     has_light = torch.isfinite(part["my_light_m"]) & (part["my_light"] != Phase.OFF)
-    middle = (part["light_box_px"][..., :2] + part["light_box_px"][..., 2:]) / 2  # (N, L, 2)
-    column = (middle[..., 0] / width_px * finder.COLUMNS).long().clamp(0, finder.COLUMNS - 1)
-    share = (middle[..., 1] / height_px - finder.BAND_TOP) / (finder.BAND_BOTTOM - finder.BAND_TOP)
-    row = (share * finder.ROWS).floor().long().clamp(0, finder.ROWS - 1)
+    size = torch.tensor([width_px, height_px] * 2)
+    column, row = finder.cells_of(*finder.middles(part["light_box_px"] / size))
     cells = torch.zeros(len(seen), finder.ROWS * finder.COLUMNS)
     cells.scatter_add_(1, row * finder.COLUMNS + column, part["light_is_mine"].float())
     nodes = _at_nodes(part["lanes_px"] / width_px, height_px)
@@ -242,6 +240,12 @@ def called(share: Array) -> Array:
     return np.where(doubted, int(Phase.RED), called)
 
 
+def light_is_asked(labels: dict[str, Array]) -> Array:
+    """Where (N,) a light that can be seen binds the car within NEAR_LIGHT_M."""
+    return np.asarray((labels["my_light_m"] < NEAR_LIGHT_M) & (labels["my_light"] != Phase.OFF)
+                      & labels["light_is_mine"].any(1))
+
+
 def measure(told: Surroundings, labels: dict[str, Array], width_px: int) -> dict[str, float]:
     """F1 of lane points (right within 1.5 % of the width), IoU of the drivable cells, and the own light's phase.
 
@@ -252,7 +256,7 @@ def measure(told: Surroundings, labels: dict[str, Array], width_px: int) -> dict
     hits = int((np.abs(told.lanes_px - truth) < 0.015 * width_px).sum())
     count = int(np.isfinite(truth).sum() + np.isfinite(told.lanes_px).sum())
     guess, road = told.drivable > 0.5, labels["drivable"] > 127
-    near = (labels["my_light_m"] < NEAR_LIGHT_M) & (labels["my_light"] != Phase.OFF) & labels["light_is_mine"].any(1)
+    near = light_is_asked(labels)
     red = near & np.isin(labels["my_light"], (Phase.RED, Phase.RED_YELLOW))
     nan = float("nan")
     return {"lanes_f1": 2 * hits / max(count, 1),

@@ -30,7 +30,7 @@ from perception.dataset import Frames, Look
 from perception.looks import disturbed
 from perception.model import DriveNet, ModelConfig, band_of, describe, glance_of
 from perception.namer import Namer
-from perception.perceiver import Perceiver
+from perception.perceiver import Perceiver, Percept, calibrated
 from perception.schedule import move_average, one_cycle
 from perception.show import overlay
 from perception.tasks import TASKS
@@ -186,7 +186,8 @@ class Training:
 
     def judge(self, val: Frames, floor: dict[str, float]) -> dict[str, float]:
         """The figures of the mean weights, without the second look, which learns later."""
-        return figures_of(Perceiver(copy.deepcopy(self.mean), self.camera, namer=self.namer), val, floor)
+        perceiver = Perceiver(copy.deepcopy(self.mean), self.camera, namer=self.namer)
+        return figures_of(perceiver.perceive_all(val.rgb, val.labels["command"]), val, floor)
 
     def finish_epoch(self, figures: dict[str, float], val: Frames, floor: dict[str, float]) -> bool:
         """Save the state, and the weights if they are the best so far; returns whether they are."""
@@ -221,17 +222,17 @@ def finish(stem: Path, val: Frames, floor: dict[str, float]) -> dict[str, Any]:
     tensors, meta = checkpoint.load(stem)
     tensors = checkpoint.halved(tensors)
     checkpoint.save(stem, tensors, meta | {"odds": {}})
-    claims = claims_of(Perceiver.load(stem).perceive_all(val.rgb, val.labels["command"]), val.labels)
-    odds = {head: fitted(confidence, is_right) for head, (confidence, is_right) in claims.items()}
-    checkpoint.save(stem, tensors, meta | {"odds": odds})
-    figures: dict[str, Any] = checkpoint.plain(figures_of(Perceiver.load(stem), val, floor))
+    percept = Perceiver.load(stem).perceive_all(val.rgb, val.labels["command"])
+    odds = {head: fitted(confidence, is_right)
+            for head, (confidence, is_right) in claims_of(percept, val.labels).items()}
+    figures: dict[str, Any] = checkpoint.plain(figures_of(calibrated(percept, odds), val, floor))
     checkpoint.save(stem, tensors, meta | {"odds": odds, "figures": figures, "floor": checkpoint.plain(floor)})
     return figures
 
 
-def figures_of(perceiver: Perceiver, frames: Frames, floor: dict[str, float]) -> dict[str, float]:
-    """The figures of metrics.measure and surroundings.measure on all frames, and how near to perfect they are."""
-    percept, width_px = perceiver.perceive_all(frames.rgb, frames.labels["command"]), frames.camera.width_px
+def figures_of(percept: Percept, frames: Frames, floor: dict[str, float]) -> dict[str, float]:
+    """The figures of metrics.measure and surroundings.measure of all frames, and how near to perfect they are."""
+    width_px = frames.camera.width_px
     assert percept.around is not None  # of a network's own percepts
     figures = (metrics.measure(percept, frames.labels, width_px)
                | surroundings.measure(percept.around, frames.labels, width_px))
