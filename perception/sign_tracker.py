@@ -1,8 +1,9 @@
 """Memory of the signs in view: each is followed from look to look, and every look votes on its name.
 
-A sign grows and moves outwards while the car approaches, by a few pixels at 10 Hz; what lies nearest and is about as
-large is taken for the same. Large looks count more, with the area: a sign of 20 px is read four times as surely as one
-of 10 px. Only pixels are used, no odometry and no truth.
+A sign grows and moves outwards while the car approaches; what lies nearest to where it should be by now and is about
+as large is taken for the same: signs hang one above the other, and the lower one soon is where the upper one was. Large
+looks count more, with the area: a sign of 20 px is read four times as surely as one of 10 px. Only pixels are used, no
+odometry and no truth.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from envs.signs import SIGNS
 
 REACH_SIZES, REACH_PX = 0.8, 4.0  # a sign moves at most so much of its size, and so many pixels, between two looks
 GROWTH = 1.7  # and grows or shrinks by this factor at most
+MOTION_GAIN = 0.5  # of a look on how a sign's box moves between two looks
 PATIENCE = 4  # looks without it after which a sign is forgotten
 
 
@@ -26,6 +28,19 @@ class FollowedSign:
     box_px: Array  # (4,) float32, left, top, right, bottom
     votes: Array  # (len(SIGNS) + 1,)
     missed: int = 0  # looks since it was last seen
+    motion_px: Array | None = None  # (4,) of its box from look to look, once it was seen twice
+
+    @property
+    def expected_px(self) -> Array:
+        """(4,) where its box should be in the next look."""
+        return self.box_px if self.motion_px is None else self.box_px + self.motion_px * (self.missed + 1)
+
+    def see(self, box_px: Array, row: int, weight: float) -> None:
+        """Take in a box (4,) that is taken for this sign, and its vote for a row of SIGNS."""
+        moved = (box_px - self.box_px) / (self.missed + 1)
+        self.motion_px = moved if self.motion_px is None else self.motion_px + MOTION_GAIN * (moved - self.motion_px)
+        self.votes[row] += weight
+        self.box_px, self.missed = box_px, 0
 
     @property
     def sign_class(self) -> int:
@@ -52,28 +67,34 @@ class SignTracker:
         """
         rows = [k for k in range(len(box_px)) if share[k] > 0]
         pairs = sorted((gap, k, n) for n, sign in enumerate(self.signs) for k in rows
-                       if (gap := _gap(sign.box_px, box_px[k], sign.missed)) is not None)
-        taken: dict[int, FollowedSign] = {}
+                       if (gap := _gap(sign, box_px[k])) is not None)
+        taken: dict[int, int] = {}
         for _, k, n in pairs:
-            sign = self.signs[n]
-            if k not in taken and sign not in taken.values():
-                taken[k] = sign
-        for sign in self.signs:
-            sign.missed += 1
+            if k not in taken and n not in taken.values():
+                taken[k] = n
+        known = self.signs.copy()
         for k in rows:
-            sign = taken.get(k) or FollowedSign(box_px[k], np.zeros(len(SIGNS) + 1))
-            if k not in taken:
-                self.signs.append(sign)
-            area = float(np.prod(box_px[k, 2:] - box_px[k, :2]))
-            sign.votes[sign_class[k]] += float(share[k]) * area  # -1 is the last one
-            sign.box_px, sign.missed = box_px[k], 0
+            weight = float(share[k]) * float(np.prod(box_px[k, 2:] - box_px[k, :2]))
+            if k in taken:
+                known[taken[k]].see(box_px[k], sign_class[k], weight)  # -1 is the last row
+            else:
+                self.signs.append(_new_sign(box_px[k], sign_class[k], weight))
+        for n, sign in enumerate(known):
+            sign.missed += n not in taken.values()
         self.signs = [sign for sign in self.signs if sign.missed <= PATIENCE]
 
 
-def _gap(old: Array, new: Array, missed: int) -> float | None:
-    """How far apart two boxes are, in sizes, if they may be the same sign; else None."""
-    sizes = [float(max(box[2] - box[0], box[3] - box[1], 1.0)) for box in (old, new)]
+def _new_sign(box_px: Array, row: int, weight: float) -> FollowedSign:
+    votes = np.zeros(len(SIGNS) + 1)
+    votes[row] = weight
+    return FollowedSign(box_px, votes)
+
+
+def _gap(sign: FollowedSign, new: Array) -> float | None:
+    """How far a box is from where a sign should be, in sizes, if it may be that sign; else None."""
+    expected = sign.expected_px
+    sizes = [float(max(box[2] - box[0], box[3] - box[1], 1.0)) for box in (expected, new)]
     if not 1 / GROWTH < sizes[1] / sizes[0] < GROWTH:
         return None
-    away = float(np.hypot(*((new[:2] + new[2:] - old[:2] - old[2:]) / 2)))
-    return away / sizes[1] if away < (REACH_PX + REACH_SIZES * sizes[0]) * (1 + missed) else None
+    away = float(np.hypot(*((new[:2] + new[2:] - expected[:2] - expected[2:]) / 2)))
+    return away / sizes[1] if away < (REACH_PX + REACH_SIZES * sizes[0]) * (1 + sign.missed) else None

@@ -49,6 +49,25 @@ def test_two_signs_on_one_post_do_not_mix():
     assert all(sign.confidence == pytest.approx(1.0) for sign in tracker.signs)
 
 
+def test_the_lower_sign_does_not_become_the_upper_one_that_was_not_seen():
+    """Close before the post the lower sign of two moves up by its own height between two looks."""
+    tracker = SignTracker()
+    for k, v in enumerate((60.0, 56.0, 51.0, 45.0, 37.0, 27.0)):
+        size, upper = 8.0 * 1.12**k, k not in (3, 5)
+        boxes = [box(230 + 6 * k, v, size), *([box(230 + 6 * k, v - size, size)] if upper else [])]
+        tracker.update(np.array(boxes), np.array([7, 14][:len(boxes)]), np.full(len(boxes), 0.8))
+    assert sorted(sign.sign_class for sign in tracker.signs) == [7, 14]
+    assert all(sign.confidence == pytest.approx(1.0) for sign in tracker.signs)
+
+
+def test_a_sign_is_expected_where_its_motion_leads():
+    tracker = SignTracker()
+    for k in range(4):
+        tracker.update(box(200 + 5 * k, 60 - 3 * k, 10)[None], np.array([7]), np.array([0.9]))
+    tracker.update(np.zeros((1, 4), np.float32), np.array([-1]), np.zeros(1))
+    assert tracker.signs[0].expected_px == pytest.approx(box(225, 45, 10), abs=0.5)
+
+
 def test_a_missed_look_is_bridged_and_a_lost_sign_forgotten():
     tracker = approach(SignTracker(), [7] * 5)
     nothing = np.zeros((1, 4), np.float32), np.array([-1]), np.zeros(1)
