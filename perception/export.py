@@ -72,7 +72,7 @@ class _Net(nn.Module):
     def heads(self, glance: Tensor, band: Tensor, command: Tensor) -> dict[str, Tensor]:
         whole, wide = ((pixels.permute(0, 3, 1, 2).float() - PIXEL_MEAN) * PIXEL_SCALE for pixels in (glance, band))
         outputs = self.model.look(whole, wide, command)
-        found = find_peaks(outputs["heat"], outputs["boxes"], outputs["phases"])
+        found = find_peaks(outputs)
         return {head: value for head, value in (outputs | found).items() if head not in INSIDE}
 
     def forward(self, glance: Tensor, band: Tensor, command: Tensor) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, max_pool2d, smooth_l1_loss
+from torch.nn.functional import avg_pool2d, cross_entropy, max_pool2d, smooth_l1_loss
 
 from envs.state import Phase
 
@@ -59,7 +59,7 @@ def targets(part: Tensors, size: Tensor) -> Tensors:
     x, y = middles(box)
     width, height = (box[:, 2] - box[:, 0]) * COLUMNS, (box[:, 3] - box[:, 1]) / _TALL * ROWS
     column, line = cells_of(x, y)
-    spread = (0.5 + torch.minimum(width, height) / 6)[:, None]
+    spread = (0.4 + torch.minimum(width, height) / 8)[:, None]  # two signs on a post keep a valley between their bells
     across = torch.exp(-((torch.arange(COLUMNS) + 0.5 - x[:, None]) ** 2) / (2 * spread ** 2))
     down = torch.exp(-((torch.arange(ROWS) + 0.5 - y.clamp(0, ROWS)[:, None]) ** 2) / (2 * spread ** 2))
     heat = torch.zeros(len(part["sign_class"]) * len(KINDS), ROWS, COLUMNS)
@@ -107,13 +107,15 @@ def loss(outputs: Tensors, asked: Tensors) -> Tensor:
     return total
 
 
-def find_peaks(heat: Tensor, boxes: Tensor, phases: Tensor) -> Tensors:
+def find_peaks(outputs: Tensors) -> Tensors:
     """The MOST strongest local maxima of each kind: box (N, 4, 8, 4) left, top, right, bottom as shares of the frame,
-    peak (N, 4, 8) in [0, 1], distance_m (N, 4, 8), and light_phases (N, 8, 5), logits of what each light shows.
+    peak (N, 4, 8) in [0, 1], distance_m (N, 4, 8), light_phases (N, 8, 5), logits of what each light shows, and
+    light_is_mine (N, 8), how much of `light_cells` lies on it.
 
     A peak whose box is much that of a stronger one has 0: large things have several.
     """
-    share = torch.sigmoid(heat)
+    share, boxes, phases = torch.sigmoid(outputs["heat"]), outputs["boxes"], outputs["phases"]
+    mine = 9 * avg_pool2d(outputs["light_cells"].unflatten(1, (1, ROWS, COLUMNS)), 3, 1, 1)
     peak, cell = torch.where(share == max_pool2d(share, 3, 1, 1), share, 0.0).flatten(2).topk(MOST, dim=2)
     values = boxes.unflatten(1, (len(KINDS), VALUES)).flatten(3).gather(3, cell[:, :, None].expand(-1, -1, VALUES, -1))
     x = ((cell % COLUMNS) + values[:, :, 0]) / COLUMNS
@@ -122,13 +124,14 @@ def find_peaks(heat: Tensor, boxes: Tensor, phases: Tensor) -> Tensors:
     half_height = values[:, :, 3].clamp(-2, 5).exp() / ROWS * _TALL / 2
     box = torch.stack([x - half_width, y - half_height, x + half_width, y + half_height], 3)
     distance_m = values[:, :, 4].clamp(-1, 5).exp()
-    of_light = cell[:, KINDS.index("light"), None].expand(-1, NUM_PHASES, -1)
-    return {"box": box, "peak": torch.where(_is_twin(box), 0.0, peak), "distance_m": distance_m,
-            "light_phases": phases.flatten(2).gather(2, of_light).movedim(1, 2)}
+    of_light = cell[:, KINDS.index("light"), None]
+    return {"box": box, "peak": torch.where(is_twin(box), 0.0, peak), "distance_m": distance_m,
+            "light_phases": phases.flatten(2).gather(2, of_light.expand(-1, NUM_PHASES, -1)).movedim(1, 2),
+            "light_is_mine": mine.flatten(2).gather(2, of_light)[:, 0]}
 
 
-def _is_twin(box: Tensor) -> Tensor:
-    """Whether each box (N, K, 8, 4) overlaps one before it by more than TWIN_IOU: non-maximum suppression in one step,
+def is_twin(box: Tensor) -> Tensor:
+    """Whether each box (N, K, M, 4) overlaps one before it by more than TWIN_IOU: non-maximum suppression in one step,
     as in YOLACT (Bolya et al. 2019, section 5).
     """
     a, b = box[:, :, :, None], box[:, :, None]

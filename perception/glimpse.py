@@ -27,6 +27,8 @@ CROP_PX = 32
 REACH = 2.0  # a crop is so many times as wide as the longer side of its box
 SMALLEST_PX = 5.0  # boxes are taken for at least as large
 GLIMPSED = ("sign", "light")  # the first of KINDS
+STACKED_FROM = 0.3  # above and below a sign found so surely another is looked for: posts carry up to three
+STACKED_SIDES = 1.05  # so many of its heights away
 ANSWERS = 4 + 1 + NUM_PHASES
 
 
@@ -92,6 +94,17 @@ class Glimpse:
             of_light = at[:, 1] == GLIMPSED.index("light")
             phases[at[of_light, 0], at[of_light, 2]] = answers[of_light, 5:]
         return Looked(box, share, phases)
+
+
+def stacked(box_px: Array, peak: Array) -> tuple[Array, Array]:
+    """Boxes (N, 2, M, 4) and peaks (N, 2, M) of what was found, and of where a sign may hang above and below each sign:
+    (N, 2, 3 M, 4) and (N, 2, 3 M). Cells of 4 px tell two signs on one post as one.
+    """
+    step = np.zeros_like(box_px)
+    step[..., 1] = step[..., 3] = STACKED_SIDES * (box_px[..., 3] - box_px[..., 1])
+    maybe = np.where(peak >= STACKED_FROM, peak, np.float32(0))
+    maybe[:, GLIMPSED.index("light")] = 0.0
+    return np.concatenate([box_px, box_px - step, box_px + step], 2), np.concatenate([peak, maybe, maybe], 2)
 
 
 def sides_px(box_px: Array) -> Array:

@@ -151,7 +151,7 @@ class DriveNet(nn.Module):
         Command and metres to the manoeuvre. Returns the heads of `look` and the things of finder.find_peaks.
         """
         outputs = self.look(glance_of(image), band_of(image), command)
-        return outputs | find_peaks(outputs["heat"], outputs["boxes"], outputs["phases"])
+        return outputs | find_peaks(outputs)
 
     def look(self, glance: Tensor, band: Tensor, command: Tensor) -> dict[str, Tensor]:
         """The heads on the glance (N, 3, 80, 160), the band (N, 3, 80, 320) and the command (N, 5).

@@ -27,11 +27,11 @@ from perception import checkpoint
 from perception.calibration import UNCHANGED, OddsMap, mapped
 from perception.checkpoint import CheckpointError
 from perception.export import OnnxNet
-from perception.finder import KINDS, PEAK_SHARE
-from perception.glimpse import GLIMPSED, Glimpse
+from perception.finder import KINDS, PEAK_SHARE, is_twin
+from perception.glimpse import GLIMPSED, Glimpse, stacked
 from perception.model import DriveNet, ModelConfig, frozen
 from perception.namer import Namer
-from perception.surroundings import Surroundings, called, said
+from perception.surroundings import Surroundings, called, own_phase, said
 
 WEIGHTS = Path(__file__).parent / "weights" / "perception"
 NO_SIGN = -1
@@ -40,7 +40,7 @@ MARGIN = 0.1  # of a sign's size, left about it on each side for the namer
 CAMERA_TO_BUMPER_M = EGO_SHAPE.front_m - CameraConfig().forward_m
 STOP_SIGN, YIELD_SIGN = SIGN_INDEX["stop"], SIGN_INDEX["yield"]
 SIGN_SAYS = 5.0  # log odds that a sign read for certain adds to the kind of its line
-SIGN = KINDS.index("sign")
+SIGN, LIGHT = KINDS.index("sign"), KINDS.index("light")
 GLIMPSE_SHARE = 0.15  # fainter peaks are not looked at again
 BATCH = 50  # frames that are looked at together
 PATH_ERROR_M = 0.5  # expected lateral error at which the path's confidence is one half
@@ -153,16 +153,26 @@ class Perceiver:
 
 
 def _looked_again(glimpse: Glimpse, camera: Array, out: dict[str, Array]) -> dict[str, Array]:
-    """Boxes, peaks and phases of signs and lights after a glimpse at each that is not too faint."""
+    """Boxes, peaks, distances and phases of signs and lights after a glimpse at each that is not too faint, and at what
+    may hang above and below a sign; and what the own light shows, by the phases seen so.
+    """
     size = np.array([camera.shape[2], camera.shape[1]] * 2, np.float32)
-    few = slice(0, len(GLIMPSED))
-    is_asked = out["peak"][:, few] >= GLIMPSE_SHARE
-    looked = glimpse.look(camera, out["box"][:, few] * size, is_asked)
-    box, peak = out["box"].copy(), out["peak"].copy()
-    box[:, few] = looked.box_px / size
-    peak[:, few] = np.sqrt(peak[:, few] * looked.share)
-    of_light = is_asked[:, GLIMPSED.index("light"), :, None]
-    return {"box": box, "peak": peak, "light_phases": np.where(of_light, looked.phases, out["light_phases"])}
+    few, most = slice(0, len(GLIMPSED)), out["peak"].shape[2]
+    box_px, peak = stacked(out["box"][:, few] * size, out["peak"][:, few])
+    is_asked = peak >= GLIMPSE_SHARE
+    looked = glimpse.look(camera, box_px, is_asked)
+    peak = np.sqrt(peak * looked.share)
+    order = np.argsort(-peak, axis=2, kind="stable")
+    order[:, LIGHT] = np.arange(order.shape[2])  # lights keep their places: their phases go with them
+    box_px, peak, distance_m = (np.take_along_axis(values, rows, 2) for values, rows in (
+        (looked.box_px, order[..., None]), (peak, order), (np.tile(out["distance_m"][:, few], (1, 1, 3)), order)))
+    peak = np.where(is_twin(torch.from_numpy(box_px)).numpy(), np.float32(0), peak)
+    new = {name: out[name].copy() for name in ("box", "peak", "distance_m")}
+    new["box"][:, few] = box_px[:, :, :most] / size
+    new["peak"][:, few], new["distance_m"][:, few] = peak[:, :, :most], distance_m[:, :, :most]
+    of_light = is_asked[:, LIGHT, :most, None]
+    phases = np.where(of_light, looked.phases[:, :most], out["light_phases"])
+    return new | {"light_phases": phases, "light_share": own_phase(out | {"light_phases": phases}, of_light[..., 0])}
 
 
 def calibrated(percept: Percept, odds: Mapping[str, OddsMap]) -> Percept:

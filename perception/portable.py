@@ -107,6 +107,7 @@ def metadata(camera: CameraConfig) -> dict[str, Any]:
                     "box": "left, top, right, bottom as shares of the frame, by kind, strongest first",
                     "peak": "how surely each is there, 0 to 1", "distance_m": "of each [m]",
                     "light_phases": "logits of what each light shows",
+                    "light_is_mine": "share of the attention for the own light that lies on each light",
                     "lanes": "share of the width, by line and row", "lanes_logit": "presence",
                     "marking_logits": "kind of marking, by line", "drivable_logit": "road, by cell of 40 x 80",
                     "light_share": "of each phase, for the own light", "light_none": "that there is none",

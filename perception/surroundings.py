@@ -33,6 +33,7 @@ Tensors = dict[str, Tensor]
 NUM_MARKINGS = len(Marking)
 SEEN_SHARE = 0.5  # a point of a line is given where its presence is at least this likely
 NEAR_LIGHT_M = 40.0  # lights farther away are not judged
+LEAST_ATTENTION = 0.05  # of all: that much of it must lie on a light for its phase to count
 GREEN_ODDS = 4.0  # so many times as likely as red must green be to be called green: a red run costs more than a wait
 # Rows of cells in which lines are looked for: the band's last four, 4 px high, then eight of the glance, 8 px high.
 BAND_NODES, GLANCE_NODES = 4, 8
@@ -230,6 +231,19 @@ def said(out: dict[str, Array], width_px: int, height_px: int) -> Surroundings:
         vehicle_box_px=box[:, vehicle], vehicle_confidence=sure[:, vehicle],
         vehicle_distance_m=out["distance_m"][:, vehicle],
         person_box_px=box[:, person], person_confidence=sure[:, person], person_distance_m=out["distance_m"][:, person])
+
+
+def own_phase(out: dict[str, Array], is_read: Array) -> Array:
+    """How likely the own light shows each Phase (N, 5), by the phases of the lights (N, 8) that are read well.
+
+    The share of "none" stays. Where hardly any attention lies on such a light, it is what the cells said.
+    """
+    mine = out["light_is_mine"] * is_read
+    total = mine.sum(1, keepdims=True)
+    phases = np.exp(out["light_phases"] - out["light_phases"].max(2, keepdims=True))
+    seen = ((mine / np.maximum(total, 1e-6))[..., None] * phases / phases.sum(2, keepdims=True)).sum(1)
+    return np.asarray(np.where(total > LEAST_ATTENTION, seen * (1 - out["light_none"])[:, None], out["light_share"]),
+                      np.float32)
 
 
 def called(share: Array) -> Array:

@@ -24,7 +24,7 @@ from envs.geometry import Array
 from perception import checkpoint, dataset
 from perception.dataset import Frames, Look
 from perception.export import OnnxNet
-from perception.glimpse import GLIMPSED, GlimpseNet, cut, offsets, placed
+from perception.glimpse import GLIMPSED, GlimpseNet, cut, offsets, placed, stacked
 from perception.metrics import MATCH_IOU, boxes_iou
 from perception.model import normalised
 from perception.perceiver import WEIGHTS, load_network
@@ -101,13 +101,16 @@ def run(config: TrainGlimpseConfig) -> dict[str, Any]:
 
 
 def finds_in(network: OnnxNet, frames: Frames) -> Finds:
-    """What the first look finds in frames: all peaks from FAINTEST on that are clearly a thing or clearly none."""
+    """What the first look finds in frames, and what may hang above and below a sign: all from FAINTEST on that is
+    clearly a thing or clearly none.
+    """
     rows = []
     for start in track(range(0, len(frames), 50), "look", disable=len(frames) < 2000):
         part = slice(start, start + 50)
         out = network(torch.from_numpy(frames.rgb[part]), torch.from_numpy(frames.labels["command"][part]))
         size = np.array([frames.camera.width_px, frames.camera.height_px] * 2, np.float32)
-        rows.append(_matched(out["box"].numpy()[:, :len(GLIMPSED)] * size, out["peak"].numpy()[:, :len(GLIMPSED)],
+        few = slice(0, len(GLIMPSED))
+        rows.append(_matched(*stacked(out["box"].numpy()[:, few] * size, out["peak"].numpy()[:, few]),
                              {name: values[part] for name, values in frames.labels.items()}, start))
     return Finds(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 

@@ -13,7 +13,18 @@ import nanodrive
 from envs.config import CameraConfig
 from perception import checkpoint, train_glimpse
 from perception.dataset import Frames
-from perception.glimpse import CROP_PX, GLIMPSED, REACH, Glimpse, GlimpseNet, cut, offsets, placed
+from perception.glimpse import (
+    CROP_PX,
+    GLIMPSED,
+    REACH,
+    STACKED_FROM,
+    Glimpse,
+    GlimpseNet,
+    cut,
+    offsets,
+    placed,
+    stacked,
+)
 from perception.train_glimpse import Finds, TrainGlimpseConfig, Training, measure
 from tests.made_labels import blank, put
 
@@ -38,6 +49,18 @@ def test_a_crop_shows_twice_the_box_and_its_middle_is_the_boxs():
 def test_a_crop_beyond_the_border_repeats_it():
     frame = np.random.default_rng(0).integers(0, 256, (160, 320, 3), np.uint8)
     assert (cut(frame, box(-60, -60, 10, 10)) == frame[0, 0]).all()
+
+
+def test_above_and_below_a_sign_another_is_looked_for():
+    """A sign found surely, a faint one, and a sure light: only the first asks for what is above and below it."""
+    box_px = np.stack([[box(100, 50, 8, 10), box(200, 50, 8, 10)]] * len(GLIMPSED))[None]
+    peak = np.array([[[0.8, 0.5 * STACKED_FROM], [0.9, 0.9]]], np.float32)
+    more_px, more = stacked(box_px, peak)
+    assert more_px.shape == (1, 2, 6, 4) and (more_px[:, :, :2] == box_px).all() and (more[:, :, :2] == peak).all()
+    assert more[0, 0, 2:].tolist() == pytest.approx([0.8, 0.0, 0.8, 0.0]) and not more[0, 1, 2:].any()
+    above, below = more_px[0, 0, 2], more_px[0, 0, 4]
+    assert above[3] == pytest.approx(45, abs=1) and below[1] == pytest.approx(55, abs=1), "they touch the sign"
+    assert (above[[0, 2]] == box_px[0, 0, 0, [0, 2]]).all()
 
 
 sizes, places = st.floats(3, 60), st.floats(0, 320)

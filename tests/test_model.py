@@ -75,11 +75,17 @@ def test_the_band_is_the_frame_around_the_horizon():
     assert torch.equal(band_of(large), band_of(IMAGES)), "each pixel twice"
 
 
+def maps(heat, boxes):
+    """The band's maps, phases and own light without a word."""
+    return {"heat": heat, "boxes": boxes, "phases": torch.zeros(1, 5, ROWS, COLUMNS),
+            "light_cells": torch.zeros(1, ROWS * COLUMNS)}
+
+
 def test_peaks_are_apart_and_best_first():
     heat = torch.full((1, len(KINDS), ROWS, COLUMNS), -9.0)
     heat[0, 2, 5, 10], heat[0, 2, 5, 11], heat[0, 2, 15, 30] = 2.0, 1.5, 3.0
     boxes = torch.zeros(1, len(KINDS) * 5, ROWS, COLUMNS)
-    peaks = find_peaks(heat, boxes, torch.zeros(1, 5, ROWS, COLUMNS))
+    peaks = find_peaks(maps(heat, boxes))
     assert peaks["peak"][0, 2, :2].tolist() == pytest.approx(torch.sigmoid(torch.tensor([3.0, 2.0])).tolist())
     assert peaks["peak"][0, 2, 2] < 0.01, "the neighbour of a peak is none"
     assert peaks["box"][0, 2, 0, [0, 2]].mean() == pytest.approx(30 / COLUMNS)
@@ -93,9 +99,19 @@ def test_two_peaks_on_one_thing_are_told_once():
     for column, offset, strength in ((30, 0.5, 3.0), (34, -3.5, 2.0), (46, 0.5, 1.0)):
         heat[0, 2, 10, column] = strength
         boxes[0, 10:14, 10, column] = torch.tensor([offset, 0.5, np.log(12.0), np.log(6.0)])
-    peak = find_peaks(heat, boxes, torch.zeros(1, 5, ROWS, COLUMNS))["peak"][0, 2]
+    peak = find_peaks(maps(heat, boxes))["peak"][0, 2]
     assert peak[:3].tolist() == pytest.approx([float(torch.sigmoid(torch.tensor(3.0))), 0.0,
                                                float(torch.sigmoid(torch.tensor(1.0)))])
+
+
+def test_the_own_lights_share_is_what_lies_on_it_and_around():
+    """Attention of 0.5 on a light's cell and 0.25 beside it, of 0.25 on another light."""
+    seen = maps(torch.full((1, len(KINDS), ROWS, COLUMNS), -9.0), torch.zeros(1, len(KINDS) * 5, ROWS, COLUMNS))
+    for column, strength in ((20, 3.0), (40, 2.0)):
+        seen["heat"][0, KINDS.index("light"), 8, column] = strength
+    for column, share in ((20, 0.5), (21, 0.25), (40, 0.25)):
+        seen["light_cells"][0, 8 * COLUMNS + column] = share
+    assert find_peaks(seen)["light_is_mine"][0, :2].tolist() == pytest.approx([0.75, 0.25])
 
 
 def test_outputs_of_a_frame():

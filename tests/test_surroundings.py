@@ -94,3 +94,16 @@ def test_percepts_that_were_recorded_have_nothing_around_them():
     bare = replace(percept, around=None)
     assert joined([bare, bare], 3).around is None and not hasattr(bare, "my_light")
     assert len(joined([bare, bare], 3).path_m) == 3
+
+
+def test_the_own_lights_phase_is_read_from_the_light_that_attention_lies_on():
+    """Attention of 0.6 on a green light and 0.2 on a red one, 0.2 on none; the cells said yellow."""
+    phases = np.full((2, 8, 5), -9.0, np.float32)
+    phases[:, 0, Phase.GREEN], phases[:, 1, Phase.RED] = 9.0, 9.0
+    mine = np.array([[0.6, 0.2] + [0.0] * 6] * 2, np.float32)
+    out = {"light_is_mine": mine, "light_none": np.full(2, 0.2, np.float32),
+           "light_share": np.eye(5, dtype=np.float32)[[Phase.YELLOW] * 2] * 0.8, "light_phases": phases}
+    is_read = np.array([[True] * 2 + [False] * 6, [False] * 8])
+    share = surroundings.own_phase(out, is_read)
+    assert share[0, [Phase.GREEN, Phase.RED]] == pytest.approx([0.6, 0.2], abs=1e-4), "0.8 divided as attention is"
+    assert share[1] == pytest.approx(out["light_share"][1]), "what nobody looked at again stays as it was"
