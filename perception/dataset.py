@@ -7,6 +7,7 @@ blur and noise are varied; a mirrored image is not (traffic keeps right). Making
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,28 +39,41 @@ class Frames:
 
 def read(folder: str | Path, split: str) -> Frames:
     """The frames of a split. Raises DatasetError for a missing, cut or altered shard or one of another split."""
+    card = read_card(Path(folder))
+    camera = CameraConfig(**card["settings"]["camera"])
+    total = sum(entry["frames"] for entry in card["shards"].values() if entry["split"] == split)
+    arrays = {field: np.empty((total, *shape), dtype) for field, (shape, dtype) in _fields(camera).items()}
+    start = 0
+    for frames in shards(folder, split):
+        stop = start + len(frames)
+        for field, values in (frames.labels | {"rgb": frames.rgb}).items():
+            arrays[field][start:stop] = values
+        start = stop
+    return Frames(camera, arrays.pop("rgb"), arrays)
+
+
+def shards(folder: str | Path, split: str) -> Iterator[Frames]:
+    """The frames of a split shard by shard, for what needs not all of them in memory; raises as `read` does."""
     folder = Path(folder)
     card = read_card(folder)
     names = sorted(name for name, entry in card["shards"].items() if entry["split"] == split)
     if not names:
         raise DatasetError(f"{folder} has no {split} frames; make them with `nanodrive generate --out {folder}`")
     camera = CameraConfig(**card["settings"]["camera"])
-    fields = {"rgb": ((camera.height_px, camera.width_px, 3), "uint8")} | FIELDS
-    total = sum(card["shards"][name]["frames"] for name in names)
-    arrays = {field: np.empty((total, *shape), dtype) for field, (shape, dtype) in fields.items()}
-    start = 0
+    fields = _fields(camera)
     for name in names:
-        shard = _read_shard(folder / name, card["shards"][name]["sha256"])
-        stop = start + card["shards"][name]["frames"]
-        for field, array in arrays.items():
-            if field not in shard or shard[field].shape != array[start:stop].shape or shard[field].dtype != array.dtype:
+        shard, count = _read_shard(folder / name, card["shards"][name]["sha256"]), card["shards"][name]["frames"]
+        for field, (shape, dtype) in fields.items():
+            if field not in shard or shard[field].shape != (count, *shape) or shard[field].dtype != dtype:
                 raise DatasetError(f"{folder / name} has an odd array {field}; delete {folder} and generate again")
-            array[start:stop] = shard[field]
-        start = stop
-    strangers = set(np.unique(arrays["town_seed"]).tolist()) - set(SPLITS[split])
-    if strangers:
-        raise DatasetError(f"{folder} calls town {min(strangers)} {split}, which it is not; generate again")
-    return Frames(camera, arrays.pop("rgb"), arrays)
+        strangers = set(np.unique(shard["town_seed"]).tolist()) - set(SPLITS[split])
+        if strangers:
+            raise DatasetError(f"{folder} calls town {min(strangers)} {split}, which it is not; generate again")
+        yield Frames(camera, shard["rgb"], {field: shard[field] for field in FIELDS})
+
+
+def _fields(camera: CameraConfig) -> dict[str, tuple[tuple[int, ...], str]]:
+    return {"rgb": ((camera.height_px, camera.width_px, 3), "uint8")} | FIELDS
 
 
 def read_usual(folder: str | Path, split: str) -> Frames:

@@ -6,6 +6,8 @@ is cut from places where none is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from envs.geometry import Array
@@ -20,14 +22,23 @@ TIMES = 2  # each sign is cut out so often
 NONE_EVERY = 4  # frames that give one cut-out of no sign
 
 
-def cut_outs(frames: Frames, rng: np.random.Generator) -> tuple[Array, Array]:
+def cut_outs(parts: Iterable[Frames], rng: np.random.Generator) -> tuple[Array, Array]:
     """Crops uint8 (K, 40, 40, 3) of the signs of all frames and their classes (K,); len(SIGNS) is none of them."""
-    crops, classes = [], []
+    crops: list[Array] = []
+    classes: list[int] = []
+    for frames in parts:
+        for crop, row in _signs_of(frames, rng):
+            crops.append(crop)
+            classes.append(row)
+    return np.stack(crops).reshape(-1, CROP_PX, CROP_PX, 3), np.array(classes)
+
+
+def _signs_of(frames: Frames, rng: np.random.Generator) -> Iterator[tuple[Array, int]]:
+    """Each sign of some frames TIMES, and now and then a place where none is."""
     box_px, sign_class = frames.labels["sign_box_px"], frames.labels["sign_class"]
     for frame, k in np.argwhere((sign_class >= 0) & ((box_px[..., 2:] - box_px[..., :2]).min(2) >= LEAST_PX)):
         for _ in range(TIMES):
-            crops.append(_cut(frames.rgb[frame], box_px[frame, k], rng))
-            classes.append(int(sign_class[frame, k]))
+            yield _cut(frames.rgb[frame], box_px[frame, k], rng), int(sign_class[frame, k])
     height, width = frames.rgb.shape[1:3]
     for frame in range(0, len(frames), NONE_EVERY):
         side = float(np.exp(rng.uniform(np.log(LEAST_PX), np.log(30.0))))
@@ -35,9 +46,7 @@ def cut_outs(frames: Frames, rng: np.random.Generator) -> tuple[Array, Array]:
         box = np.array([u, v, u + side, v + side], np.float32)
         there = box_px[frame][sign_class[frame] >= 0]
         if not ((there[:, :2] < box[2:]) & (there[:, 2:] > box[:2])).all(1).any():
-            crops.append(_cut(frames.rgb[frame], box, rng))
-            classes.append(len(SIGNS))
-    return np.stack(crops).reshape(-1, CROP_PX, CROP_PX, 3), np.array(classes)
+            yield _cut(frames.rgb[frame], box, rng), len(SIGNS)
 
 
 def _cut(frame: Array, box_px: Array, rng: np.random.Generator) -> Array:

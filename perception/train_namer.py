@@ -103,8 +103,8 @@ def run(config: TrainNamerConfig) -> dict[str, Any]:
     started = time.monotonic()
     torch.set_num_threads(config.threads)
     seen = [] if config.data is None else [
-        cut_outs(dataset.read_usual(config.data, split), np.random.default_rng([config.seed, number]))
-        for number, split in enumerate(("train", "val"))]
+        cut_outs(map(dataset.by_usual_camera, dataset.shards(config.data, split)),
+                 np.random.default_rng([config.seed, number])) for number, split in enumerate(("train", "val"))]
     training = Training(config, Pool(*seen[0]) if seen else None)
     judges = _judges(config, VAL_SEED)
     if seen:  # judged on as many of both kinds
@@ -152,7 +152,8 @@ class Training:
 
     def epochs(self, started: float) -> Iterator[float]:
         """The epochs that are left, each told by its mean loss, until all are done, none gets better, or time is up."""
-        with _Painted(self.config, self.step, self.config.epochs * self.config.steps) as batches:
+        painted = replace(self.config, batch=self.config.batch - self._num_seen())
+        with _Painted(painted, self.step, self.config.epochs * self.config.steps) as batches:
             while (self.epoch < self.config.epochs and self.epoch - self.best["epoch"] < self.config.patience
                    and time.monotonic() - started < self.config.minutes * 60):
                 self.epoch += 1
@@ -162,13 +163,18 @@ class Training:
                     losses = [self._learn(*self._joined(*next(batches))) for _ in range(self.config.steps)]
                 yield float(np.mean(losses))
 
+    def _num_seen(self) -> int:
+        """How many crops of a batch are signs seen in frames: never all of them."""
+        most = self.config.batch - 1
+        return 0 if self.seen is None else min(round(self.config.seen_share * self.config.batch), most)
+
     def _joined(self, pictures: Array, labels: Array) -> tuple[Array, Array]:
-        """A painted batch whose first part is replaced by signs seen in frames, if there are any."""
+        """A painted part of a batch and, if there are any, signs seen in frames."""
         if self.seen is None:
             return pictures, labels
-        count = round(self.config.seen_share * len(labels))
-        crops, classes = self.seen.draw(count, np.random.default_rng([self.config.seed, self.step, 1]))
-        return np.concatenate([crops, pictures[count:]]), np.concatenate([classes, labels[count:]])
+        rng = np.random.default_rng([self.config.seed, self.step, 1])
+        crops, classes = self.seen.draw(self._num_seen(), rng)
+        return np.concatenate([crops, pictures]), np.concatenate([classes, labels])
 
     def _learn(self, pictures: Array, labels: Array) -> float:
         """One step on a batch; returns the loss."""

@@ -95,9 +95,10 @@ def test_targets_of_things_decode_to_the_labels(kind):
     heat[targets["thing_at"]] += 9
     maps = torch.zeros(len(heat), VALUES)
     maps[targets["thing_at"]] = targets["thing_values"]
-    peaks = find_peaks(heat.view(1, len(KINDS), ROWS, COLUMNS),
-                       maps.view(1, len(KINDS), ROWS, COLUMNS, VALUES).movedim(-1, 2).flatten(1, 2),
-                       torch.zeros(1, 5, ROWS, COLUMNS))
+    peaks = find_peaks({
+        "heat": heat.view(1, len(KINDS), ROWS, COLUMNS), "phases": torch.zeros(1, 5, ROWS, COLUMNS),
+        "boxes": maps.view(1, len(KINDS), ROWS, COLUMNS, VALUES).movedim(-1, 2).flatten(1, 2),
+        "light_cells": torch.zeros(1, ROWS * COLUMNS)})
     row = KINDS.index(kind)
     found = peaks["box"][0, row, :4] * torch.tensor([320.0, 160.0, 320.0, 160.0])
     order = peaks["distance_m"][0, row, :4].argsort()
@@ -137,3 +138,12 @@ def test_glance_is_the_area_mean_to_half_a_level():
     glance = glance_of(torch.from_numpy(image)).double().permute(0, 2, 3, 1) * 60 + 118
     torch.testing.assert_close(glance, torch.from_numpy(mean), atol=0.5001, rtol=0)
     assert abs(float(glance.mean() - mean.mean())) < 0.2
+
+
+def test_shards_are_the_frames_in_their_order(folder):
+    """What is read shard by shard is what is read at once."""
+    whole, parts = dataset.read(folder, "train"), list(dataset.shards(folder, "train"))
+    assert [len(part) for part in parts] == [4, 2]
+    assert np.array_equal(np.concatenate([part.rgb for part in parts]), whole.rgb)
+    for name, values in whole.labels.items():
+        np.testing.assert_array_equal(values, np.concatenate([part.labels[name] for part in parts]))

@@ -25,7 +25,7 @@ def frames():
 
 
 def test_each_sign_is_cut_out_where_it_is(frames):
-    crops, classes = cut_outs(frames, np.random.default_rng(0))
+    crops, classes = cut_outs([frames], np.random.default_rng(0))
     assert (classes == 7).sum() == (classes == 30).sum() == 8 * TIMES and (classes == 9).sum() == 0
     middle = crops[:, 15:25, 15:25].mean((1, 2))
     assert (middle[classes == 7, 0] > 180).all() and (middle[classes == 30, 2] > 180).all()
@@ -34,12 +34,12 @@ def test_each_sign_is_cut_out_where_it_is(frames):
 
 
 def test_what_is_no_sign_shows_none(frames):
-    crops, classes = cut_outs(frames, np.random.default_rng(1))
+    crops, classes = cut_outs([frames], np.random.default_rng(1))
     assert 1 <= (classes == NONE).sum() <= 2 and (crops[classes == NONE] == 110).all()
 
 
 def test_the_pool_draws_each_class_as_often(frames):
-    crops, classes = cut_outs(frames, np.random.default_rng(0))
+    crops, classes = cut_outs([frames], np.random.default_rng(0))
     keep = np.ones(len(classes), bool)
     keep[np.flatnonzero(classes == 30)[1:]] = False  # one left
     drawn, labels = Pool(crops[keep], classes[keep]).draw(3000, np.random.default_rng(2))
