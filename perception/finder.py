@@ -59,7 +59,7 @@ def targets(part: Tensors, size: Tensor) -> Tensors:
     x, y = middles(box)
     width, height = (box[:, 2] - box[:, 0]) * COLUMNS, (box[:, 3] - box[:, 1]) / _TALL * ROWS
     column, line = cells_of(x, y)
-    spread = (0.4 + torch.minimum(width, height) / 8)[:, None]  # two signs on a post keep a valley between their bells
+    spread = (0.5 + torch.minimum(width, height) / 6)[:, None]
     across = torch.exp(-((torch.arange(COLUMNS) + 0.5 - x[:, None]) ** 2) / (2 * spread ** 2))
     down = torch.exp(-((torch.arange(ROWS) + 0.5 - y.clamp(0, ROWS)[:, None]) ** 2) / (2 * spread ** 2))
     heat = torch.zeros(len(part["sign_class"]) * len(KINDS), ROWS, COLUMNS)
