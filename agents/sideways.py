@@ -247,7 +247,7 @@ class Sideways:
 
     def _ways_past(self, lane: Lane, group: Group) -> Iterator[tuple[float, int | None, bool]]:
         """By rank: (offset from the route [m], lane it leads to or None, whether that is the oncoming one)."""
-        half, edge = EGO_SHAPE.width_m / 2, lane.width_m / 2
+        half, edge = EGO_SHAPE.width_m / 2, float(self._route.width_m[self._route.index_at(group.rear_m)]) / 2
         left, right = group.left_m + LANE_SIDE_M + half, group.right_m - LANE_SIDE_M - half
         if left + half <= edge + 0.1:
             yield left, None, False

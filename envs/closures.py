@@ -45,13 +45,15 @@ def roadworks(streets: Streets) -> Iterator[Site]:
 
 
 def narrowing_right(streets: Streets) -> Iterator[Site]:
-    """On the same post, where the works take the road's own right side."""
+    """Before a kerb on the right that comes in, and on the post of works that take the road's own right side."""
     for works in streets.network.works:
         yield from _announced(streets.lanes[works.lane], works.begin_m - works.taper_m)
+    for narrowing in streets.network.narrowings:
+        yield from _announced(streets.lanes[narrowing.lane], narrowing.begin_m)
 
 
 def _announced(lane: Lane, begin_m: float) -> Iterator[Site]:
-    """One place before roadworks, behind the signs at the start of the lane, if there is room."""
+    """One place before what narrows a road, behind the signs at the start of the lane, if there is room."""
     last = begin_m - NEAREST_WARNING_M
     if last >= LIMIT_STATION_M + APART_M:
         yield Site(lane.id, max(LIMIT_STATION_M + APART_M, begin_m - warning_distance_m(lane.speed_limit_mps)))

@@ -91,7 +91,7 @@ class SegmentIndex(NamedTuple):
     """Segments of many polylines, in runs of up to RUN_SEGMENTS that share a bounding box; made by `index_segments`."""
 
     segment_m: Array  # (S, 4) float64: x and y of both ends, in the direction of travel
-    half_width_m: Array  # (S,) float64
+    half_width_m: Array  # (S, 2) float64 at both ends, straight between them
     owner: Array  # (S,) int64, which polyline
     run_first: Array  # (R + 1,) int64, where each run begins
     run_box_m: Array  # (R, 4) float64: low x, low y, high x, high y, grown by the half width
@@ -100,17 +100,19 @@ class SegmentIndex(NamedTuple):
 RUN_SEGMENTS = 12
 
 
-def index_segments(polylines_m: Sequence[Array], half_widths_m: Sequence[float]) -> SegmentIndex:
-    """Polylines (N, 2), each with a half width, packed for `nearest_segment`."""
+def index_segments(polylines_m: Sequence[Array], half_widths_m: Sequence[float | Array]) -> SegmentIndex:
+    """Polylines (N, 2), each with a half width or one for each point (N,), packed for `nearest_segment`."""
     segments = [np.concatenate([line[:-1], line[1:]], axis=1) for line in polylines_m]
     counts = np.array([len(part) for part in segments])
     begins = np.cumsum(counts) - counts
     first = np.concatenate([begin + np.arange(0, count, RUN_SEGMENTS)
                             for begin, count in zip(begins, counts, strict=True)])
     segment = np.concatenate(segments)
-    half = np.repeat(np.asarray(half_widths_m, float), counts)
-    low = np.minimum.reduceat(np.minimum(segment[:, :2], segment[:, 2:]) - half[:, None], first)
-    high = np.maximum.reduceat(np.maximum(segment[:, :2], segment[:, 2:]) + half[:, None], first)
+    sides = [np.broadcast_to(half, len(line)) for line, half in zip(polylines_m, half_widths_m, strict=True)]
+    half = np.concatenate([np.stack([side[:-1], side[1:]], axis=1) for side in sides])
+    reach = half.max(axis=1, keepdims=True)
+    low = np.minimum.reduceat(np.minimum(segment[:, :2], segment[:, 2:]) - reach, first)
+    high = np.maximum.reduceat(np.maximum(segment[:, :2], segment[:, 2:]) + reach, first)
     return SegmentIndex(segment, half, np.repeat(np.arange(len(counts)), counts), np.append(first, len(segment)),
                         np.concatenate([low, high], axis=1))
 
@@ -137,7 +139,8 @@ def nearest_segment(index: SegmentIndex, x_m: float, y_m: float, reach_m: float,
             if square < 1e-18 or not (is_any or dx * forward[0] + dy * forward[1] > 0.0):
                 continue
             share = min(max(((x_m - ax) * dx + (y_m - ay) * dy) / square, 0.0), 1.0)
-            gap = np.hypot(x_m - ax - share * dx, y_m - ay - share * dy) - index.half_width_m[i]
+            half = index.half_width_m[i, 0] + share * (index.half_width_m[i, 1] - index.half_width_m[i, 0])
+            gap = np.hypot(x_m - ax - share * dx, y_m - ay - share * dy) - half
             if gap < best_gap or (best < 0 and gap <= best_gap):
                 best, best_gap = i, gap
     return best, best_gap

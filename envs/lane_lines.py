@@ -71,8 +71,8 @@ def lines_ahead(network: RoadNetwork, route: Route, station_m: float) -> LaneLin
         on_it = road[index] == number
         changed = entered if number == road[index[0]] else 0
         lane = _moved(network, network.lanes[route.lanes[int(np.argmax(road == number))]], changed)
-        edges, has = _edges_m(network, lane)
-        aside[:, on_it] = changed * lane.width_m - route.shift_m[first:last][on_it] + edges[:, None]
+        edges, has = _edges_m(network, lane, lane.width_m - route.width_m[first:last][on_it])
+        aside[:, on_it] = changed * lane.width_m - route.shift_m[first:last][on_it] + edges
         is_there[:, on_it] = has[:, None]
         marking[:, on_it] = _markings(network, lane, _to_end_m(route, road == number, first, last)[on_it])
     left = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
@@ -94,10 +94,14 @@ def _neighbours(network: RoadNetwork, lane: Lane) -> tuple[Lane | None, Lane | N
             None if lane.right_neighbour is None else network.lanes[lane.right_neighbour])
 
 
-def _edges_m(network: RoadNetwork, lane: Lane) -> tuple[Array, Array]:
-    """How far (4,) left of a lane's middle the lines run, and which (4,) of them there are."""
-    half, (left, right) = lane.width_m / 2, _neighbours(network, lane)
-    edges = np.array([half + (left.width_m if left else 0.0), half, -half, -half - (right.width_m if right else 0.0)])
+def _edges_m(network: RoadNetwork, lane: Lane, narrower_m: Array) -> tuple[Array, Array]:
+    """How far (4, N) left of a lane's middle the lines run, and which (4,) of them there are.
+
+    All lanes of the road are `narrower_m` (N,) than elsewhere.
+    """
+    (left, right), half = _neighbours(network, lane), (lane.width_m - narrower_m) / 2
+    beside = [half + (other.width_m - narrower_m if other else 0.0) for other in (left, right)]
+    edges = np.stack([beside[0], half, -half, -beside[1]])
     if lane.junction is not None:  # a ramp's junction has lines beside it
         return edges, np.array([False, lane.left != Marking.NONE, lane.right != Marking.NONE, False])
     return edges, np.array([left is not None, True, True, right is not None])

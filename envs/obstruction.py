@@ -35,6 +35,6 @@ def may_pass(state: WorldState, moved: Array | None, route_m: float) -> bool:
         (x, y, _), (length, width, _) = actors.pose[row].tolist(), actors.size_m[row].tolist()
         at, lateral = route.locate(x, y, near_m=route_m)
         is_near = abs(at - route_m - EGO_SHAPE.centre_forward_m) < length / 2 + PASS_REACH_M
-        if is_near and abs(lateral) < (lane.width_m + width) / 2 - IN_THE_WAY_M:
+        if is_near and abs(lateral) < (float(route.width_m[route.index_at(at)]) + width) / 2 - IN_THE_WAY_M:
             return True
     return False

@@ -85,7 +85,7 @@ def _feet(network: RoadNetwork, posts: Sequence[_Post]) -> Array:
             is_beyond = post.station_m >= lane.length_m
             feet[row] = x, y, math.atan2(y - end_y, x - end_x) if is_beyond else heading
             continue
-        aside = lane.width_m / 2 + SHOULDER_M + BESIDE_ROAD_M
+        aside = lane.half_at(post.station_m) + SHOULDER_M + BESIDE_ROAD_M
         if lane.signal is not None and lane.length_m - post.station_m < 2 * LINE_SETBACK_M:
             aside += BESIDE_LIGHT_M
         x, y = lane.centre_m[k - 1] + share * (lane.centre_m[k] - lane.centre_m[k - 1])

@@ -147,7 +147,7 @@ def _stills(network: RoadNetwork, boxes: Array) -> tuple[Array, Array]:
             continue
         station, lateral = project(lane.centre_m, lane.station_m, x, y, 0, len(lane.centre_m))
         front = station + length / 2
-        if abs(lateral) > lane.width_m / 2 or not length < front < lane.length_m:
+        if abs(lateral) > lane.half_at(station) or not length < front < lane.length_m:
             continue
         row = _ego_row()
         row["is_ego"], row["is_still"], row["path"][:, CUR], row["s"], row["d"], row["d_to"] = (

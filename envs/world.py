@@ -214,7 +214,7 @@ def _verge_places(lanes: list[Lane], size_m: Array, rng: np.random.Generator) ->
         lane, rows = lanes[i], which == i
         centre = interpolate(lane.centre_m, lane.station_m, station[rows])
         heading = np.interp(station[rows], lane.station_m, np.unwrap(headings(lane.centre_m)))
-        right = (lane.width_m / 2 + gap[rows] + size_m[rows, 1] / 2)[:, None]
+        right = (lane.half_at(station[rows]) + gap[rows] + size_m[rows, 1] / 2)[:, None]
         pose[rows, :2] = centre + right * np.stack([np.sin(heading), -np.cos(heading)], axis=1)
         pose[rows, 2] = wrap_angle(heading + turn[rows])
     return pose

@@ -64,18 +64,23 @@ def test_head_of_roadworks_is_passed_on_the_left(towns):
 
 
 def test_who_comes_to_roadworks_is_warned_and_told_on_which_side_it_narrows(towns):
-    """In every town: 30 to 150 m before the works wherever there is room, and on their own side below it the other."""
-    told = 0
+    """In every town: 30 to 150 m before the works wherever there is room, and on their own side below it the other.
+
+    That one also stands before each kerb on the right that comes in, and nowhere else.
+    """
+    told, kerbs = 0, 0
     for town in towns:
         ahead = [(lane, begin) for w in town.network.works for lane, begin, _ in w.spans_m if begin > 50.0]
         own = [(w.lane, w.begin_m - w.taper_m) for w in town.network.works if w.begin_m - w.taper_m > 50.0]
+        own += [(n.lane, n.begin_m) for n in town.network.narrowings if n.begin_m > 50.0]
         for name, places in (("roadworks", ahead), ("narrowing", own)):
             found = [(lane, station) for lane, station, *_ in rows_of(town, name)]
             assert len(found) == len(places), "no more, no less"
             for lane, begin in places:
                 assert any(number == lane and 29.9 <= begin - at <= 151.0 for number, at in found), (town.seed, name)
         told += len(own)
-    assert told > 8
+        kerbs += len(town.network.narrowings)
+    assert told > 8 and kerbs > 3
 
 
 def test_closed_sign_stands_at_the_mouth_of_a_track_turned_to_it(towns):

@@ -73,6 +73,8 @@ def _stretches(network: RoadNetwork, feature: str) -> list[tuple[int, float, flo
                 for lane, span in zip(median.lanes, median.spans_m, strict=True)]
     if feature == "slow street":
         return [(lane.id, 5.0, lane.length_m - 5.0) for lane in network.lanes if lane.speed_limit_mps < 6.0]
+    if feature == "narrowing":
+        return [span for narrowing in network.narrowings for span in narrowing.spans_m if span[0] == narrowing.lane]
     is_own = feature == "works"
     return [span for works in network.works for span in works.spans_m if (span[0] == works.lane) == is_own]
 
@@ -93,7 +95,7 @@ def _through(feature: str) -> Scenario:
     raise AssertionError(f"no drive of a hundred towns leads through {feature}")
 
 
-@pytest.mark.parametrize("feature", ["refuge", "works", "beside works", "slow street"])
+@pytest.mark.parametrize("feature", ["refuge", "works", "beside works", "narrowing", "slow street"])
 def test_what_the_road_has_on_its_way_is_driven_through_without_an_infraction(feature: str) -> None:
     env, states = drive(_through(feature))
     assert env.score().is_success and env.score().route_completion == 100.0

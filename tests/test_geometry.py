@@ -130,6 +130,12 @@ def test_nearest_segment_may_ask_for_a_direction():
     assert geometry.nearest_segment(index, 5.0, 2.5, 0.5, (1.0, 0.0))[0] == -1  # a metre off the eastward lane's edge
 
 
+def test_edges_of_a_line_that_narrows_run_straight_from_point_to_point():
+    index = geometry.index_segments([np.array([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]])], [np.array([2.0, 2.0, 1.0])])
+    gaps = geometry.gaps_to_segments(index, np.array([[5.0, 3.0], [15.0, 3.0], [17.5, -3.0], [20.0, 3.0]]), 9.0)
+    np.testing.assert_allclose(gaps, [1.0, 1.5, 1.75, 2.0])
+
+
 def test_inside_agrees_with_shapely_on_a_star():
     turned = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     star = np.where(np.arange(14) % 2, 4.0, 10.0)[:, None] * np.column_stack([np.cos(turned), np.sin(turned)])

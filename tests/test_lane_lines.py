@@ -50,6 +50,22 @@ def test_no_line_is_told_across_a_junction():
     assert inside.any() and np.isnan(told[:, inside]).all() and np.isfinite(told[1, (depth > 10) & (depth < 19)]).all()
 
 
+def test_lines_draw_nearer_to_each_other_where_the_road_narrows():
+    """2.75 m apart instead of more than 3 m, at the edges of the lanes; the oncoming lane's outer line follows."""
+    network = next(town for town in (build_town(seed).network for seed in range(40)) if town.narrowings)
+    lane = network.lanes[network.narrowings[0].lane]
+    begin = network.narrowings[0].begin_m
+    route = route_over(network, (lane.id, lane.successors[0]))
+    lines = lines_ahead(network, route, begin - 5.0)
+    apart = np.hypot(*np.moveaxis(np.diff(lines.points_m[:3], axis=0), -1, 0))
+    at = route.station_m[route.index_at(begin - 5.0):][:apart.shape[1]] - begin
+    np.testing.assert_allclose(apart[:, at < 0.0], lane.width_m, atol=0.01)
+    np.testing.assert_allclose(apart[:, (at > 25.0) & (at < 30.0)], 2.75, atol=0.01)
+    is_between = lines.points_m[1:3].mean(axis=0) - route.points_m[route.index_at(begin - 5.0):][:apart.shape[1]]
+    assert np.abs(is_between).max() < 1e-9
+    np.testing.assert_allclose(route.width_m[route.index_at(begin + 27.0)], 2.75, atol=0.01)
+
+
 def many_lanes():
     """A town, an inner lane of a road with two lanes each way or more and 120 m or longer, and a route along it."""
     for seed in range(20):

@@ -30,6 +30,15 @@ def test_places_are_those_of_the_lanes(network):
         assert np.abs(np.angle(np.exp(1j * turned))).max() < 0.12
 
 
+def test_half_widths_are_those_of_the_lanes(network):
+    """Town 4 has two narrowings."""
+    world = lm.lane_map(network)
+    for lane in network.lanes:
+        at, row = np.linspace(0.0, lane.length_m, 17), records(world)[lane.id]
+        found = [lm.half_width.py_func(world.points, row, station) for station in at]
+        np.testing.assert_allclose(found, np.broadcast_to(lane.half_at(at), 17), atol=0.02)
+
+
 def test_the_map_is_made_once(network):
     assert lm.lane_map(network) is lm.lane_map(network)
 

@@ -19,7 +19,7 @@ ARGUMENTS = {
     "straight": (HALF_M, 35.0), "curve": (HALF_M, 40.0, -1.2), "crossing": (HALF_M, 8.0),
     "tee": ((HALF_M, 7.25, HALF_M), 6.0), "cross": ((7.25, HALF_M, 7.25, 10.5), 6.0),
     "s_bend": (HALF_M, 60.0, -7.0), "bus_bay": (HALF_M, 44.0, -1.0),
-    "refuge": (HALF_M, 60.0), "roadworks": (HALF_M, 76.0, -1.0),
+    "refuge": (HALF_M, 60.0), "roadworks": (HALF_M, 76.0, -1.0), "narrowing": (HALF_M, 60.0, -1.0),
     "roundabout": ((HALF_M, 3.5, None, HALF_M), 15.0, 4.5),
     "exit_ramp": (7.5, 52.0, 3.5), "merge_ramp": (7.5, 45.0, 3.5), "ramp": (2.25, 190.0, 64.0),
 }
@@ -230,6 +230,28 @@ def test_lanes_part_round_a_refuge_and_meet_again():
     assert shapely.Polygon(piece.outline_m).contains(island)
     for aside in (offset_line(piece.line, left), offset_line(piece.line, right)):  # the lanes' inner edges
         assert shapely.LineString(aside).distance(island) == pytest.approx(SHOULDER_M, abs=0.01)
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_kerb_comes_in_and_both_lanes_become_narrower(side):
+    """Lanes of 3.25 m give up half a metre each, so the kerb comes in by one; 50 km/h is comfortable on either lane."""
+    piece = PIECES["narrowing"](START, HALF_M, 60.0, side)
+    right, left = piece.shift_m
+    step = 60.0 / (len(right) - 1)
+    np.testing.assert_allclose(right, left)
+    np.testing.assert_allclose(right, -side * piece.narrower_m)
+    assert piece.narrower_m[[0, -1]].tolist() == [0.0, 0.0] and piece.narrower_m.max() == pytest.approx(0.5)
+    assert (piece.narrower_m > 0.499).sum() * step > 11.0
+    for lane in (right - (3.25 - piece.narrower_m) / 2, left + (3.25 - piece.narrower_m) / 2):
+        assert swerve_mps2(lane, step, 50 / 3.6) < 2.1
+        assert np.abs(np.diff(lane, 2)).max() / step ** 2 < 1.01 / piece.radius_m
+    paved, was = (shapely.Polygon(outline) for outline in (
+        piece.outline_m, straight(START, HALF_M, 60.0).outline_m))
+    given = was.difference(paved)
+    assert given.area == pytest.approx(1.0 * (60.0 - 24.0), rel=0.01) and paved.difference(was).area < 1e-6
+    aside = np.array([-START.direction[1], START.direction[0]])
+    assert side * float((np.array(given.centroid.coords[0]) - START.point_m) @ aside) == pytest.approx(
+        HALF_M - 0.5, abs=0.1)
 
 
 @pytest.mark.parametrize("side", [-1.0, 1.0])

@@ -33,7 +33,7 @@ def test_signs_stand_to_the_right_of_their_lane_and_face_its_traffic(seed):
         at = np.array([np.interp(signs.station_m[row], lane.station_m, lane.centre_m[:, k]) for k in range(2)])
         ahead = np.array([math.cos(heading), math.sin(heading)])
         left, offset = np.array([-ahead[1], ahead[0]]), signs.pose[row, :2] - at
-        beside = -(lane.width_m / 2 + SHOULDER_M + BESIDE_ROAD_M)
+        beside = -(lane.half_at(signs.station_m[row]) + SHOULDER_M + BESIDE_ROAD_M)
         if lane.signal is not None and lane.length_m - signs.station_m[row] < 0.5:
             beside -= BESIDE_LIGHT_M
         if any(wider.lane == lane.id for wider in (*town.network.bays, *town.network.works)):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import shapely
 
-from envs.geometry import project, wrap_angle
-from envs.roads.network import CROSSING_KERB_M, SHOULDER_M, Command, Control, Junction, RoadNetwork
+from envs.geometry import interpolate, offset_polyline, project, wrap_angle
+from envs.roads.network import CROSSING_KERB_M, SHOULDER_M, Command, Control, Junction, Marking, RoadNetwork
 from envs.roads.pieces import PIECES, RoadPiece, Socket
 from envs.roads.plan import FEATURES, Feature
 from envs.roads.procedural import KMH, SMALLEST_TOWN_M, build_network, build_town
@@ -286,7 +286,7 @@ def test_lanes_of_a_road_lie_side_by_side(networks):
             if lane.opposite is not None:
                 other = network.lanes[lane.opposite]
                 assert other.opposite == lane.id and lane.left == other.left
-                apart = np.hypot(*(lane.centre_m - other.centre_m[::-1]).T) - lane.width_m
+                apart = np.hypot(*(lane.centre_m - other.centre_m[::-1]).T) - 2 * lane.half_m
                 is_parted = np.zeros(len(apart), bool)
                 for begin, end in (span for median in network.medians
                                    for number, span in zip(median.lanes, median.spans_m, strict=True)
@@ -454,6 +454,38 @@ def test_trees_stand_on_the_islands_of_roundabouts(towns):
                if surface.island_m is not None and surface.junction is not None]
     counts = [int(shapely.contains_xy(island, town.props.pose[:, :2]).sum()) for town, island in islands]
     assert len(counts) > 10 and max(counts) <= 3 and np.mean(np.array(counts) > 0) > 0.8
+
+
+def test_a_road_narrows_where_the_kerb_on_one_side_comes_in(networks):
+    """Both lanes become 2.75 m wide over 24 m and stay so for 8 m and more; the kerb on the right of one gives all the
+    room. Asphalt, shoulders and "on the road" end where the lanes say; nobody may overtake or drive over 50 km/h.
+    """
+    rows = [(network, row) for network in networks for row in network.narrowings]
+    assert len(rows) > 20
+    for network, narrowing in rows:
+        strips = []
+        for number, begin, end in narrowing.spans_m:
+            lane, middle = network.lanes[number], (begin + end) / 2
+            width = 2 * lane.half_at(np.array([begin, begin + 12.0, begin + 24.5, end - 24.5, end]))
+            assert width.tolist() == pytest.approx(
+                [lane.width_m, (lane.width_m + 2.75) / 2, 2.75, 2.75, lane.width_m], abs=0.06)
+            assert lane.left == Marking.SOLID and lane.speed_limit_mps <= 50 * KMH + 1e-6 and end - begin >= 55.9
+            first, foot, last = interpolate(lane.centre_m, lane.station_m, np.array([begin, middle, end]))
+            right = np.array([[0.0, 1.0], [-1.0, 0.0]]) @ (last - first) / math.dist(first, last)
+            given = 1.5 if number == narrowing.lane else -0.5  # shares of what each lane gives up
+            assert (first - foot) @ right == pytest.approx(given * (lane.width_m - 2.75), abs=0.02)
+            assert network.is_on_road(*(foot + 1.86 * right)) and not network.is_on_road(*(foot + 1.89 * right))
+            heading = float(np.interp(middle, lane.station_m, np.unwrap(lane.heading_rad)))
+            assert network.lane_at(*(foot + 1.8 * right), heading) == number
+            assert network.lane_under(*(foot - 1.36 * right))[0] == number
+            assert network.lane_under(*(foot - 1.39 * right))[0] == lane.opposite
+            inside = (lane.station_m > begin - 1e-6) & (lane.station_m < end + 1e-6)
+            sides = (offset_polyline(lane.centre_m, left)[inside] for left in (lane.half_m, -lane.half_m - SHOULDER_M))
+            strips.append(shapely.Polygon(np.concatenate([next(sides), next(sides)[::-1]])))
+        lanes = shapely.union_all(strips)
+        paved = next(area for area in map(shapely.Polygon, (s.outline_m for s in network.surfaces
+                                                            if s.piece == "narrowing")) if area.intersects(lanes))
+        assert paved.symmetric_difference(lanes).area < 0.003 * paved.area
 
 
 def test_beacons_line_roadworks_off_the_lanes(towns):

@@ -57,7 +57,7 @@ class LaneMap(NamedTuple):
     """Tables of a network; see the dtypes above."""
 
     lanes: Array  # (L,) LANE, row = lane id
-    points: Array  # (P, 4) float64: x_m, y_m, heading_rad (unwrapped within a lane), highest speed in bends [m/s]
+    points: Array  # (P, 5): x_m, y_m, heading_rad (unwrapped in a lane), highest speed in bends [m/s], half width [m]
     next_lane: Array  # (S,) int64 successors
     conflicts: Array  # (C,) CONFLICT
     siblings: Array  # (B,) SIBLING
@@ -109,13 +109,14 @@ def _bends(heading_rad: Array, step_m: float) -> Array:
 
 
 def _points(lane: Lane) -> Array:
-    """The lane's points (N, 4) with the speed its bends allow when braking gently towards them."""
+    """The lane's points (N, 5) with the speed its bends allow when braking gently towards them."""
     line = resample(lane.centre_m, SPACING_M)
     heading, step = np.unwrap(headings(line)), lane.length_m / (len(line) - 1)
     speed = np.sqrt(LATERAL_MPS2 / np.maximum(_bends(heading, step), 1e-4))
     for i in range(len(speed) - 2, -1, -1):
         speed[i] = min(speed[i], math.sqrt(speed[i + 1] ** 2 + 2 * EASY_MPS2 * step))
-    return np.column_stack([line, heading, speed])
+    half = np.broadcast_to(lane.half_at(step * np.arange(len(line))), len(line))
+    return np.column_stack([line, heading, speed, half])
 
 
 def _conflicts(network: RoadNetwork, lanes: Array, points: list[Array]) -> Array:
@@ -203,10 +204,22 @@ def place(points: Array, lane: Row, station_m: float) -> tuple[float, float, flo
 @inlined
 def bend_speed(points: Array, lane: Row, station_m: float) -> float:
     """Highest speed [m/s] at a station for the bends of its lane from there on."""
+    return _between(points[:, 3], lane, station_m)
+
+
+@inlined
+def half_width(points: Array, lane: Row, station_m: float) -> float:
+    """From the middle of a lane to its edges [m] at a station."""
+    return _between(points[:, 4], lane, station_m)
+
+
+@inlined
+def _between(values: Array, lane: Row, station_m: float) -> float:
+    """The value at a station of a lane, clamped to its ends, of one for each point."""
     along = min(max(station_m / lane.step_m, 0.0), lane.count - 1.0)
     i = min(int(along), lane.count - 2)
     row = lane.first + i
-    return points[row, 3] + (along - i) * (points[row + 1, 3] - points[row, 3])
+    return values[row] + (along - i) * (values[row + 1] - values[row])
 
 
 @inlined

@@ -21,7 +21,7 @@ from envs.drivers.following import (
     PATH,
     set_offsets,
 )
-from envs.drivers.lane_map import LaneMap, Row, inlined, place
+from envs.drivers.lane_map import LaneMap, Row, half_width, inlined, place
 from envs.road_users import CYCLIST
 from envs.roads.network import Command
 from envs.state import Lamp
@@ -122,7 +122,7 @@ def rest(world: LaneMap, user: Row) -> float:
     """
     lane = world.lanes[user.path[CUR]]
     if user.kind == CYCLIST:
-        return EDGE_M - lane.width_m / 2 if lane.right < 0 else 0.0
+        return EDGE_M - half_width(world.points, lane, user.s) if lane.right < 0 else 0.0
     if user.length_m < LONG_M:
         return 0.0
     begin = max(user.s - user.length_m, 0.0)

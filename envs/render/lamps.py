@@ -51,7 +51,8 @@ def street_lamps(town: Town) -> Array:
         if lane.junction is None and lane.right_neighbour is None and lane.speed_limit_mps < LIT_LIMIT_MPS:
             at = np.arange(END_CLEAR_M, lane.length_m - END_CLEAR_M, CANDIDATE_M)
             heading = np.interp(at, lane.station_m, np.unwrap(lane.heading_rad))
-            right = np.stack([np.sin(heading), -np.cos(heading)], axis=1) * (lane.width_m / 2 + POST_BESIDE_M)
+            aside = np.reshape(lane.half_at(at) + POST_BESIDE_M, (-1, 1))
+            right = np.stack([np.sin(heading), -np.cos(heading)], axis=1) * aside
             places.append(np.column_stack([interpolate(lane.centre_m, lane.station_m, at) + right,
                                            heading + np.pi / 2]))
     if not places:

@@ -80,6 +80,7 @@ GRASS = (98, 132, 70)
 PAINT_HEIGHT_M = 0.012
 LONGEST_QUAD_M = 40.0
 SAGITTA_M = 0.02  # a curve's chord may leave it by this much
+Aside = float | Array  # how far left of a lane's middle [m]: everywhere, or at each of its points (N,)
 
 
 @functools.cache
@@ -137,7 +138,7 @@ def _thin(points_m: Array) -> Array:
     return np.array([*_corners(points_m, stations(points_m)), len(points_m) - 1])
 
 
-def _line(points_m: Array, left_m: float, width_m: float) -> tuple[Array, Array]:
+def _line(points_m: Array, left_m: Aside, width_m: float) -> tuple[Array, Array]:
     """A painted line of `width_m` whose middle runs `left_m` beside a polyline."""
     keep = _thin(points_m)
     outer, inner = (offset_polyline(points_m, left_m + side * width_m / 2)[keep] for side in (1, -1))
@@ -154,7 +155,7 @@ def _open_parts(begin_m: float, end_m: float, breaks_m: Array) -> list[tuple[flo
     return [part for part in [*parts, (at, end_m)] if part[1] > part[0] + 0.01]
 
 
-def solid(lane: Lane, left_m: float, stretch_m: tuple[float, float], breaks_m: Array) -> list[tuple[Array, Array]]:
+def solid(lane: Lane, left_m: Aside, stretch_m: tuple[float, float], breaks_m: Array) -> list[tuple[Array, Array]]:
     """A solid line beside a lane from station to station, broken where zebras cross it."""
     if not len(breaks_m) and stretch_m == (0.0, lane.length_m):
         return [_line(lane.centre_m, left_m, LINE_WIDTH_M)]
@@ -167,7 +168,7 @@ def solid(lane: Lane, left_m: float, stretch_m: tuple[float, float], breaks_m: A
     return lines
 
 
-def _dashes(lane: Lane, left_m: float, end_m: float, breaks_m: Array) -> tuple[Array, Array]:
+def _dashes(lane: Lane, left_m: Aside, end_m: float, breaks_m: Array) -> tuple[Array, Array]:
     """Dashes beside a lane up to a station, but for those that zebras cover."""
     start = np.arange(GAP_M / 2, end_m - DASH_M, DASH_M + GAP_M)
     start = start[~((start[:, None] < breaks_m[:, 1]) & (start[:, None] + DASH_M > breaks_m[:, 0])).any(axis=1)]
@@ -179,7 +180,7 @@ def _dashes(lane: Lane, left_m: float, end_m: float, breaks_m: Array) -> tuple[A
     return _strips(outer[:, ::step], inner[:, ::step])
 
 
-def _edge_paint(lane: Lane, left_m: float, marking: Marking, breaks_m: Array) -> list[tuple[Array, Array]]:
+def _edge_paint(lane: Lane, left_m: Aside, marking: Marking, breaks_m: Array) -> list[tuple[Array, Array]]:
     """The line of a kind that runs `left_m` beside a lane."""
     whole = (0.0, lane.length_m)
     if marking == Marking.SOLID:
@@ -194,7 +195,7 @@ def _edge_paint(lane: Lane, left_m: float, marking: Marking, breaks_m: Array) ->
     return []
 
 
-def _blocks(lane: Lane, left_m: float) -> tuple[Array, Array]:
+def _blocks(lane: Lane, left_m: Aside) -> tuple[Array, Array]:
     """Short wide dashes beside a lane."""
     edge, start = offset_polyline(lane.centre_m, left_m), np.arange(0.0, lane.length_m - BLOCK_M, 2 * BLOCK_M)
     ends = start[:, None] + np.array([0.0, BLOCK_M])
@@ -207,10 +208,10 @@ def _between(network: RoadNetwork, lane: Lane, breaks_m: Array) -> list[tuple[Ar
     """The line between a lane and its right neighbour: dashes, and solid before a junction."""
     ends_at_junction = any(network.lanes[after].junction is not None for after in lane.successors)
     if lane.right != Marking.DASHED or not ends_at_junction:
-        return _edge_paint(lane, -lane.width_m / 2, lane.right, breaks_m)
+        return _edge_paint(lane, -lane.half_m, lane.right, breaks_m)
     change = max(lane.length_m - SOLID_BEFORE_JUNCTION_M, 0.0)
-    return [_dashes(lane, -lane.width_m / 2, change, breaks_m),
-            *solid(lane, -lane.width_m / 2, (change, lane.length_m), breaks_m)]
+    return [_dashes(lane, -lane.half_m, change, breaks_m),
+            *solid(lane, -lane.half_m, (change, lane.length_m), breaks_m)]
 
 
 def _arrow(turns: frozenset[Command]) -> tuple[Array, Array]:
@@ -308,7 +309,7 @@ def _clip(area_m: Array, normal: Array, least_m: float) -> Array:
 def _bay(network: RoadNetwork, bay: Bay) -> list[tuple[Array, Array]]:
     """Short dashes between lane and bay, and the zigzag of a bus stop in it (RMS signs 340 and 299)."""
     lane = network.lanes[bay.lane]
-    edge = offset_polyline(lane.centre_m, -lane.width_m / 2)
+    edge = offset_polyline(lane.centre_m, -lane.half_m)
     start = np.arange(bay.begin_m - bay.taper_m + 0.5, bay.end_m + bay.taper_m - 1.0, 2 * BAY_DASH_M)
     ends = start[:, None] + np.array([0.0, BAY_DASH_M])
     outer, inner = (interpolate(offset_polyline(edge, aside), lane.station_m, ends)
@@ -393,14 +394,14 @@ def patches(network: RoadNetwork) -> tuple[Patch, ...]:
               if surface.island_m is not None and surface.junction is not None]
     for median in network.medians:  # the other lane's left edge is the middle's
         lane = network.lanes[max(median.lanes)]
-        paint += solid(lane, lane.width_m / 2, median.spans_m[median.lanes.index(lane.id)], unbroken)
+        paint += solid(lane, lane.half_m, median.spans_m[median.lanes.index(lane.id)], unbroken)
     paint += [part for area in network.hatched_m for part in _hatching(area)]
     paint += [_zebra(crossing) for crossing in network.crossings if crossing.is_zebra]
     for lane in network.lanes:
         broken, mended = breaks.get(lane.id, unbroken), yellow.get(lane.id, unbroken)
         paint += _between(network, lane, np.concatenate([broken, mended, at_bays.get(lane.id, unbroken)]))
         if paints_middle(lane):
-            paint += _edge_paint(lane, lane.width_m / 2, lane.left, np.concatenate([broken, mended]))
+            paint += _edge_paint(lane, lane.half_m, lane.left, np.concatenate([broken, mended]))
         paint += _arrows(network, lane)
         is_bound = lane.control != Control.NONE and lane.left != Marking.BLOCK
         if is_bound or lane.signal is not None:

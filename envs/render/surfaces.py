@@ -30,7 +30,7 @@ WHEEL_M, TRACK_WIDTH_M = 0.78, 0.5  # wheels beside the lane's centre; width of 
 SLAB_M = 5.0  # ZTV Beton: slabs of concrete are 5 m long
 SEAM_M, TAR_M, JOINT_M = 0.05, 0.08, 0.05  # widths
 MANHOLE_M, DOT_M, DOT_SPACING_M = 0.34, 0.1, 2.0
-DETOUR_M = (50.0, 110.0)  # length of a stretch with yellow paint
+DETOUR_M, DETOUR_POINTS = (50.0, 110.0), 25  # length of a stretch with yellow paint; places where its edge is asked
 LEAF_SPOTS, SPOT_M = 16, (0.25, 0.75)
 MOST_SHADOW_M = 14.0  # from its tree
 
@@ -122,6 +122,11 @@ def _stretch(lane: Lane, length_m: float, rng: np.random.Generator) -> tuple[flo
     return start, start + length
 
 
+def _between_paint_m(lane: Lane) -> float:
+    """How far from a lane's middle there may be what is not paint, all along."""
+    return float(np.min(lane.half_m)) - BESIDE_PAINT_M
+
+
 def _long_step(lane: Lane) -> float:
     """How far apart [m] the corners of a band all along a lane may be: bends need many, straight lanes few."""
     return STRAIGHT_STEP_M if np.ptp(_unwrapped(lane)) < 0.03 else BEND_STEP_M
@@ -141,20 +146,21 @@ def _seam(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
 def _joint(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     """Joints across, between slabs of concrete."""
     places = _places(lane, np.arange(SLAB_M, lane.length_m - END_M, SLAB_M), 0.0)
-    return [_tiles(*places, JOINT_M, lane.width_m - 2 * BESIDE_PAINT_M)]
+    return [_tiles(*places, JOINT_M, 2 * _between_paint_m(lane))]
 
 
 def _mend(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     """A rectangle of other asphalt, often along a trench."""
-    width = rng.uniform(0.6, lane.width_m - 2 * BESIDE_PAINT_M)
-    free = (lane.width_m - width) / 2 - BESIDE_PAINT_M
+    half = _between_paint_m(lane)
+    width = rng.uniform(0.6, 2 * half)
+    free = half - width / 2
     start, end = _stretch(lane, rng.uniform(0.8, 2.5) if rng.random() < 0.7 else rng.uniform(4.0, 15.0), rng)
     return [_band(lane, start, end, rng.uniform(-free, free), width)]
 
 
 def _tar(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     """A crack sealed with bitumen, winding along the lane."""
-    half = lane.width_m / 2 - BESIDE_PAINT_M
+    half = _between_paint_m(lane)
     start, end = _stretch(lane, rng.uniform(3.0, 14.0), rng)
     steps = max(3, math.ceil((end - start) / 0.9))
     left = np.clip(rng.uniform(-half, half) + np.cumsum(rng.normal(0.0, 0.12, steps)), -half, half)
@@ -182,7 +188,7 @@ def _detour(lane: Lane, rng: np.random.Generator) -> list[Mesh]:
     if lane.right != Marking.SOLID:
         return []
     start, end = _stretch(lane, rng.uniform(*DETOUR_M), rng)
-    return [_band(lane, start, end, 0.32 - lane.width_m / 2, 0.13)]
+    return [_band(lane, start, end, 0.32 - lane.half_at(np.linspace(start, end, DETOUR_POINTS)), 0.13)]
 
 
 def _dot(lane: Lane, rng: np.random.Generator) -> list[Mesh]:

@@ -50,6 +50,6 @@ def _hole(network: RoadNetwork, works: Works) -> tuple[Array, Array]:
 def _lines(network: RoadNetwork, works: Works) -> list[tuple[Array, Array]]:
     """Both edges and the middle of the lanes that lead round."""
     lanes = [(network.lanes[number], (begin, end)) for number, begin, end in works.spans_m]
-    sides = [(lane, -lane.width_m / 2, span) for lane, span in lanes]
-    sides += [(lane, lane.width_m / 2, span) for lane, span in lanes if paints_middle(lane)]
+    sides = [(lane, -lane.half_m, span) for lane, span in lanes]
+    sides += [(lane, lane.half_m, span) for lane, span in lanes if paints_middle(lane)]
     return [part for lane, aside, span in sides for part in solid(lane, aside, span, np.zeros((0, 2)))]

@@ -27,6 +27,7 @@ from envs.roads.network import (
     Lane,
     Marking,
     Median,
+    Narrowing,
     RoadNetwork,
     Surface,
     Works,
@@ -121,6 +122,7 @@ class Builder:
         self.open_edges: list[tuple[int, float, float]] = []
         self.medians: list[Median] = []
         self.works: list[Works] = []
+        self.narrowings: list[Narrowing] = []
         self.incoming: dict[Arm, tuple[int, ...]] = {}  # lanes from the middle outwards
         self.outgoing: dict[Arm, tuple[int, ...]] = {}
 
@@ -158,8 +160,8 @@ class Builder:
                     made = replace(made, junction=junction, opposite=None, left_neighbour=None, right_neighbour=None,
                                    right=Marking.BLOCK if number == count - 1 and not is_back else made.right)
                 self.lanes.append(made)
-        self.surfaces += [Surface(piece.name, piece.outline_m, junction, piece.island_m, piece.wider_m is not None)
-                          for piece in pieces]
+        self.surfaces += [Surface(piece.name, piece.outline_m, junction, piece.island_m,
+                                  piece.wider_m is not None and piece.narrower_m is None) for piece in pieces]
         return forward, back
 
     def _add_features(self, road: Road, limit_mps: float, forward: tuple[int, ...], back: tuple[int, ...]) -> None:
@@ -167,6 +169,9 @@ class Builder:
             self._add_bay(piece, forward[-1], back[-1], begin, end)
         for piece, begin, end in road.rows_of("roadworks"):
             self._add_works(piece, forward, back, begin, end)
+        for piece, begin, end in road.rows_of("narrowing"):
+            lane, spans = self._swerving(piece, forward, back, begin, end)
+            self.narrowings.append(Narrowing(lane, spans))
         for _, begin, end in road.rows_of("refuge"):
             self._add_median(road, forward[0], back[0], begin, end)
             self._add_crossing(road, forward, back, begin, end, REFUGE_M)
@@ -178,8 +183,9 @@ class Builder:
                    opposite: int) -> Lane:
         """Lane `number` from the middle along some rows; `opposite` is the innermost of the other direction."""
         width, count = road.profile.lane_width_m, road.profile.num_lanes
-        aside, part = (number + 0.5) * width, slice(rows[0], rows[1] + 1)
-        line, (right, left) = road.line[part], (shift[part] for shift in road.shift_m)
+        part = slice(rows[0], rows[1] + 1)
+        line, narrower, (right, left) = road.line[part], road.narrower_m[part] / count, road.shift_m[:, part]
+        aside = (number + 0.5) * (width - narrower)
         points = offset_line(line, left + aside)[::-1].copy() if is_back else offset_line(line, right - aside)
         middle = Marking.DOUBLE if count > 1 else (
             Marking.SOLID if road.radius_m < SOLID_RADIUS_M or road.is_swerving else Marking.DASHED)
@@ -187,7 +193,8 @@ class Builder:
         return Lane(lane, points, width, limit_mps, middle if is_inner else Marking.DASHED,
                     Marking.SOLID if is_outer else Marking.DASHED, (), len(self.surfaces),
                     opposite=opposite if is_inner else None, left_neighbour=None if is_inner else lane - 1,
-                    right_neighbour=None if is_outer else lane + 1)
+                    right_neighbour=None if is_outer else lane + 1,
+                    narrower_m=narrower[::-1 if is_back else 1].copy() if narrower.any() else None)
 
     def _add_bay(self, piece: RoadPiece, forward: int, back: int, begin: int, end: int) -> None:
         """The bus bay of a piece at rows `begin` to `end` of its road, beside the outer lane on that side."""
@@ -200,13 +207,19 @@ class Builder:
     def _add_works(self, piece: RoadPiece, forward: tuple[int, ...], back: tuple[int, ...], begin: int, end: int,
                    ) -> None:
         """Roadworks of a piece at rows `begin` to `end` of its road, beside the outer lane on that side."""
+        lane, spans = self._swerving(piece, forward, back, begin, end)
+        first, last = next((begin_m, end_m) for number, begin_m, end_m in spans if number == lane)
+        self.works.append(Works(lane, first + WORKS_TAPER_M, last - WORKS_TAPER_M, WORKS_M, WORKS_TAPER_M, spans))
+
+    def _swerving(self, piece: RoadPiece, forward: tuple[int, ...], back: tuple[int, ...], begin: int, end: int,
+                  ) -> tuple[int, tuple[tuple[int, float, float], ...]]:
+        """Of a piece at rows `begin` to `end` of its road: the outer lane that is pushed to its left, and all lanes
+        from station to station."""
         assert piece.shift_m is not None
         is_right = bool(piece.shift_m[0].max() > 0)
-        spans = [(lane, *self.lanes[lane].station_m[list(rows)].tolist())
-                 for lanes, rows in ((forward, (begin, end)), (back, (-1 - end, -1 - begin))) for lane in lanes]
-        lane, first, last = next(span for span in spans if span[0] == (forward if is_right else back)[-1])
-        self.works.append(Works(lane, first + WORKS_TAPER_M, last - WORKS_TAPER_M, WORKS_M, WORKS_TAPER_M,
-                                tuple(spans)))
+        return (forward if is_right else back)[-1], tuple(
+            (lane, *self.lanes[lane].station_m[list(rows)].tolist())
+            for lanes, rows in ((forward, (begin, end)), (back, (-1 - end, -1 - begin))) for lane in lanes)
 
     def _add_median(self, road: Road, forward: int, back: int, begin: int, end: int) -> None:
         """The island at rows `begin` to `end` of a road, and the hatched areas before its ends."""
@@ -332,4 +345,4 @@ class Builder:
     def network(self) -> RoadNetwork:
         return RoadNetwork(tuple(self.lanes), tuple(self.junctions), tuple(self.surfaces), tuple(self.crossings),
                            tuple(self.hatched), tuple(self.bays), tuple(self.medians), tuple(self.works),
-                           open_edges=tuple(self.open_edges))
+                           tuple(self.narrowings), open_edges=tuple(self.open_edges))

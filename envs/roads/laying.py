@@ -74,12 +74,22 @@ class Road:
     @functools.cached_property
     def shift_m(self) -> Array:
         """How far (2, N) the right and the left side's lanes move left of where the middle has them [m]."""
-        shift, row = np.zeros((2, len(self.line))), 0
+        return self._along("shift_m", np.zeros((2, len(self.line))))
+
+    @functools.cached_property
+    def narrower_m(self) -> Array:
+        """By how much (N,) each direction's lanes are narrower than the profile has them [m]."""
+        return self._along("narrower_m", np.zeros(len(self.line)))
+
+    def _along(self, field: str, values: Array) -> Array:
+        """`values` (..., N) with those of the pieces that have such a field."""
+        row = 0
         for piece in self.pieces:
-            if piece.shift_m is not None:
-                shift[:, row:row + len(piece.line)] = piece.shift_m
+            own = getattr(piece, field)
+            if own is not None:
+                values[..., row:row + len(piece.line)] = own
             row += len(piece.line) - 1
-        return shift
+        return values
 
     @property
     def length_m(self) -> float:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import networkx
 import numpy as np
@@ -89,6 +89,8 @@ class Lane:
     """id of the lane on its right that runs the same way"""
     signal: int | None = None
     """signal group whose light stands at the lane's end"""
+    narrower_m: Array | None = None
+    """by how much (N,) it is narrower than `width_m` at each centre point; None: nowhere"""
 
     @cached_property
     def station_m(self) -> Array:
@@ -99,6 +101,15 @@ class Lane:
     def heading_rad(self) -> Array:
         """Direction of travel at each centre point (N,) [rad]."""
         return headings(self.centre_m)
+
+    @cached_property
+    def half_m(self) -> float | Array:
+        """From its middle to its edges [m]; where the lane narrows, at each centre point (N,)."""
+        return self.width_m / 2 if self.narrower_m is None else (self.width_m - self.narrower_m) / 2
+
+    def half_at(self, station_m: float | Array) -> Any:
+        """From its middle to its edges [m] at station(s): one number for all of a lane that never narrows."""
+        return self.half_m if self.narrower_m is None else np.interp(station_m, self.station_m, self.half_m)
 
     @property
     def length_m(self) -> float:
@@ -181,6 +192,19 @@ class Works:
     spans_m: tuple[tuple[int, float, float], ...]  # all lanes that lead round it, from station to station
 
 
+@dataclass(frozen=True)
+class Narrowing:
+    """A stretch on which the kerb on the right of a lane comes in, and all lanes of the road are narrower."""
+
+    lane: int
+    spans_m: tuple[tuple[int, float, float], ...]  # all lanes that become narrower, from station to station
+
+    @property
+    def begin_m(self) -> float:
+        """Where the kerb begins to come in, along its lane."""
+        return next(begin for lane, begin, _ in self.spans_m if lane == self.lane)
+
+
 @dataclass(frozen=True, eq=False)
 class Track:
     """A way that is not paved, closed to vehicles; it leads off a lane's right edge, where no lane follows it."""
@@ -204,6 +228,7 @@ class RoadNetwork:
     bays: tuple[Bay, ...] = ()
     medians: tuple[Median, ...] = ()
     works: tuple[Works, ...] = ()
+    narrowings: tuple[Narrowing, ...] = ()
     tracks: tuple[Track, ...] = ()
     open_edges: tuple[tuple[int, float, float], ...] = ()
     """(lane, from [m], to [m]) where no line runs on a lane's right, because a ramp lies beside it"""
@@ -248,7 +273,7 @@ class RoadNetwork:
 
     @cached_property
     def _segments(self) -> SegmentIndex:
-        return index_segments([lane.centre_m for lane in self.lanes], [lane.width_m / 2 for lane in self.lanes])
+        return index_segments([lane.centre_m for lane in self.lanes], [lane.half_m for lane in self.lanes])
 
     @cached_property
     def _edges(self) -> SegmentIndex:
@@ -256,7 +281,7 @@ class RoadNetwork:
         kerbs = [np.concatenate([surface.outline_m, surface.outline_m[:1]]) for surface in self.surfaces
                  if surface.junction is not None or surface.is_open]
         return index_segments([lane.centre_m for lane in self.lanes] + kerbs,
-                              [lane.width_m / 2 for lane in self.lanes] + [-SHOULDER_M] * len(kerbs))
+                              [lane.half_m for lane in self.lanes] + [-SHOULDER_M] * len(kerbs))
 
     @cached_property
     def _open_areas(self) -> tuple[tuple[float, float, float, Array, Array], ...]:

@@ -83,7 +83,7 @@ def rings(network: RoadNetwork) -> tuple[Array, Array, Array, Array]:
     points, rights, limits, afters, count = [], [], [], [], 0
     for chain, is_closed in _chains(network):
         lanes = [network.lanes[i] for i in chain]
-        parts = [offset_polyline(lane.centre_m, -(lane.width_m / 2 + SHOULDER_M)) for lane in lanes]
+        parts = [offset_polyline(lane.centre_m, -(lane.half_m + SHOULDER_M)) for lane in lanes]
         limit = np.concatenate([np.full(len(part), lane.speed_limit_mps)
                                 for lane, part in zip(lanes, parts, strict=True)])
         line = np.concatenate([*parts, parts[0][:1]] if is_closed else parts)

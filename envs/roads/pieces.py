@@ -48,8 +48,9 @@ class RoadPiece:
     line: Array
     half_m: float  # from the middle to the paved edge, on both sides
     radius_m: float  # of the middle line, or of lanes that swerve on it; inf where straight
-    wider_m: tuple[Array, Array] | None = None  # (N,) each: by how much the right and the left side are wider there
+    wider_m: tuple[Array, Array] | None = None  # (N,) each: by how much the right and the left edge lie farther out
     shift_m: tuple[Array, Array] | None = None  # (N,) each: how far the right and the left side's lanes move left
+    narrower_m: Array | None = None  # (N,) by how much each direction's lanes are narrower there
     island_m: Array | None = None  # raised, between the two directions: (K, 2) counter-clockwise
 
     @property
@@ -137,6 +138,7 @@ RAMP_BEND_M, RAMP_ASIDE_M = 44.0, 9.0  # in which a ramp leads away from the roa
 GORE_M = 2.2  # of asphalt between a road and its ramp at most: from there on it is grass
 REFUGE_M, REFUGE_TAPER_M = 1.5, 24.0  # by which each direction swerves round an island, and the length it has for it
 WORKS_M, WORKS_TAPER_M = 2.0, 28.0  # width that roadworks take; both directions swerve round them
+NARROW_M, NARROW_TAPER_M = 2.75, 24.0  # lane for a lorry and 0.25 m of room (RAS-Q, group E), and the way to it
 ENTRY_RAD = 0.52  # between an arm and the points where its lanes touch the ring
 
 
@@ -273,6 +275,19 @@ def roadworks(start: Socket, half_m: float, length_m: float, side: float) -> Roa
     none = np.zeros_like(aside)
     return replace(piece, name="roadworks", wider_m=(none, aside) if side < 0 else (aside, none),
                    shift_m=(-side * aside, -side * aside))
+
+
+def narrowing(start: Socket, half_m: float, length_m: float, side: float) -> RoadPiece:
+    """A straight of one lane each way whose kerb on the right (`side` -1) or left (1) comes in, and goes out again.
+
+    Both lanes give up the same until they are NARROW_M wide; so the line between them moves aside half as far.
+    """
+    each_m = half_m - SHOULDER_M - NARROW_M
+    piece, narrower = _swerve(start, half_m, length_m, each_m, NARROW_TAPER_M)
+    none = np.zeros_like(narrower)
+    return replace(piece, name="narrowing", wider_m=(-2 * narrower, none) if side < 0 else (none, -2 * narrower),
+                   shift_m=(-side * narrower, -side * narrower), narrower_m=narrower,
+                   radius_m=piece.radius_m / 1.5)  # of the lane at that kerb, which moves half as far again
 
 
 def to_point(start: Socket, half_m: float, x_m: float, y_m: float) -> RoadPiece:
@@ -422,5 +437,5 @@ PIECES: dict[str, Callable[..., Any]] = {
     "straight": straight, "curve": curve, "crossing": crossing, "tee": tee, "cross": cross,
     "roundabout": roundabout, "s_bend": s_bend, "bus_bay": bus_bay,
     "exit_ramp": exit_ramp, "merge_ramp": merge_ramp, "ramp": ramp,
-    "refuge": refuge, "roadworks": roadworks,
+    "refuge": refuge, "roadworks": roadworks, "narrowing": narrowing,
 }

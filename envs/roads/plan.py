@@ -85,7 +85,7 @@ class Feature:
     """
 
     piece: str
-    share: float  # of the blocks where it fits
+    share: float  # of the blocks where it fits, or what is left of them by the rows before
     longest_m: float
     draw: Callable[[np.random.Generator], tuple[float, ...]]
     is_built_up: bool = False  # only where people live
@@ -315,5 +315,7 @@ FEATURES: tuple[Feature, ...] = (
                                                                                * rng.uniform(4.0, 9.0)))),
     Feature("refuge", 0.15, 64.0, lambda rng: (float(rng.uniform(58.0, 64.0)),), is_built_up=True, most_lanes=1),
     Feature("roadworks", 0.12, 80.0, lambda rng: (float(rng.uniform(68.0, 80.0)), float(rng.choice((-1.0, 1.0)))),
+            most_lanes=1),
+    Feature("narrowing", 0.1, 66.0, lambda rng: (float(rng.uniform(56.0, 66.0)), float(rng.choice((-1.0, 1.0)))),
             most_lanes=1),
 )

@@ -74,7 +74,7 @@ def _along(lane: Lane, rng: np.random.Generator) -> _Places:
     setback = low + share * (high - low)
     wave = np.sin(station / rng.uniform(20.0, 60.0) + rng.uniform(0, 2 * np.pi))
     used = rng.random(len(station)) < row.density * (1.0 + 0.9 * wave) * rng.uniform(0.4, 1.6)
-    edge = offset_polyline(lane.centre_m, -(lane.width_m / 2 + SHOULDER_M))
+    edge = offset_polyline(lane.centre_m, -(lane.half_m + SHOULDER_M))
     foot = interpolate(edge, lane.station_m, station)
     heading = np.interp(station, lane.station_m, np.unwrap(lane.heading_rad))
     return _Places(foot[used], heading[used], house[used], setback[used])

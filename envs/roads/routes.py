@@ -238,7 +238,8 @@ def _sample(network: RoadNetwork, lanes: list[Lane], joined: Array, ends: Array,
                     if lane.signal is not None and start_m < end <= last and end not in middles)
     width = np.array([lane.width_m for lane in lanes])
     ids = tuple(lane.id for lane in lanes)
-    left, right = ((np.array([_same_way(network, ids, k) for k in range(len(ids))]) + 0.5) * width[:, None]).T
+    local = _widths(lanes, index, station - begins[index])
+    left, right = (np.array([_same_way(network, ids, k) for k in range(len(ids))])[index] + 0.5).T * local
     shift, lane_shift = np.zeros(len(station)), np.zeros(len(lanes))
     for change in changes:
         k = int(np.searchsorted(ends, change.middle_m))  # this lane is left for the next
@@ -250,11 +251,23 @@ def _sample(network: RoadNetwork, lanes: list[Lane], joined: Array, ends: Array,
     off = shift - lane_shift[index]
     return Route(
         lanes=ids, points_m=points, station_m=station - start_m, heading_rad=np.unwrap(headings(points)),
-        width_m=width[index], speed_limit_mps=np.array([lane.speed_limit_mps for lane in lanes])[index],
-        lane_index=index, command=command, manoeuvre_m=distance, stops=stops, left_m=left[index] - off,
-        right_m=right[index] + off, shift_m=shift, signals=signals,
+        width_m=local, speed_limit_mps=np.array([lane.speed_limit_mps for lane in lanes])[index],
+        lane_index=index, command=command, manoeuvre_m=distance, stops=stops, left_m=left - off,
+        right_m=right + off, shift_m=shift, signals=signals,
         changes=tuple(replace(change, begin_m=change.begin_m - start_m, end_m=change.end_m - start_m)
                       for change in changes if change.begin_m < last))
+
+
+def _widths(lanes: list[Lane], index: Array, on_lane_m: Array) -> Array:
+    """Width (N,) of the lane at each point, which is `on_lane_m` (N,) behind where the route took to that lane.
+
+    That is the lane's begin wherever roads become narrower: they have one lane each way.
+    """
+    width = np.array([lane.width_m for lane in lanes])[index]
+    for k, lane in enumerate(lanes):
+        if lane.narrower_m is not None:
+            width[index == k] = 2 * lane.half_at(on_lane_m[index == k])
+    return width
 
 
 def _end_on_road(network: RoadNetwork, route: Route, length_m: float, longest_m: float) -> float:

@@ -152,12 +152,14 @@ def way_at(network: RoadNetwork, lane: Lane, station_m: float, outside_m: float 
     heading = float(lane.heading_rad[lane.station_m.searchsorted(station_m)])
     left = np.array([-math.sin(heading), math.cos(heading)])
     foot = interpolate(lane.centre_m, lane.station_m, np.array([station_m]))[0]
-    begin = foot - left * (lane.width_m / 2 + SHOULDER_M + outside_m)
-    goal = foot + left * (sum(other.width_m for other in row) - lane.width_m / 2 + SHOULDER_M + KERB_M)
-    middle, aside = [], lane.width_m / -2
+    half = lane.half_at(station_m)
+    narrower = lane.width_m - 2 * half  # as are all lanes of the road
+    begin = foot - left * (half + SHOULDER_M + outside_m)
+    goal = foot + left * (sum(other.width_m - narrower for other in row) - half + SHOULDER_M + KERB_M)
+    middle, aside = [], -half
     for other in row:
-        aside += other.width_m
-        x, y = (foot + left * (aside - other.width_m / 2)).tolist()
+        aside += other.width_m - narrower
+        x, y = (foot + left * (aside - (other.width_m - narrower) / 2)).tolist()
         station, lateral = project(other.centre_m, other.station_m, x, y, 0, len(other.centre_m))
         if abs(lateral) > 0.5:
             return None
@@ -194,7 +196,7 @@ def _hidden(network: RoadNetwork, lane: Lane, standing: Actors) -> list[_Candida
     for row in np.flatnonzero(near & (standing.kind == ActorKind.VEHICLE)).tolist():
         x, y = standing.pose[row, :2].tolist()
         station, left = project(lane.centre_m, lane.station_m, x, y, 0, len(lane.centre_m))
-        outside = -left - lane.width_m / 2 - SHOULDER_M
+        outside = -left - lane.half_at(station) - SHOULDER_M
         if HIDDEN_OUTSIDE_M[0] < outside < HIDDEN_OUTSIDE_M[1]:
             cars.append((float(station), float(standing.size_m[row, 0]) / 2, outside))
     ways = [way_at(network, lane, station + half + HIDDEN_BEHIND_M, outside)
