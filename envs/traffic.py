@@ -36,7 +36,7 @@ from envs.drivers.hazards import hazards, room_to_zebra
 from envs.drivers.lane_changes import DECIDES_EVERY, STILL_MPS, change_lanes, overtake, pick_lane
 from envs.drivers.lane_map import LaneMap, Row, kernel, lane_map
 from envs.drivers.motion import BEND_TO_TURN, advance, extend, lamps, limited, pose, rest, shift, widest_turn
-from envs.drivers.priority import CLAIM, Claims, ask, find_entry, list_claims, merging, passage_end
+from envs.drivers.priority import CLAIM, Claims, ask, find_entry, list_claims, merging, passage_end, see_light
 from envs.drivers.swings import room_to_swing
 from envs.geometry import Array, project
 from envs.road_users import CYCLIST, KINDS, LORRY
@@ -352,6 +352,8 @@ def _step(world: LaneMap, users: Array, count: int, bodies: Bodies, claims: Clai
         if (i + tick) % DECIDES_EVERY == 0:
             change_lanes(world, users, bodies, i)
         overtake(world, users, bodies, i)
+    for i in range(count):
+        see_light(lanes, users[i], signals, dt_s)
     for i in range(count):
         ask(world, users, bodies, claims, i, signals, dt_s)
     for i in range(count):

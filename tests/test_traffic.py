@@ -11,12 +11,13 @@ from envs.drivers.following import CUR, PATH
 from envs.drivers.lane_changes import SAFE_MPS2
 from envs.geometry import box_corners, boxes_overlap
 from envs.lights import phases
+from envs.pedestrians import Walkers
 from envs.road_users import CYCLIST
 from envs.roads.network import Command, Control, Junction, Lane, Marking, RoadNetwork, Surface
 from envs.roads.procedural import build_town
 from envs.roads.routes import random_route, route_over
 from envs.signs import SIGN_INDEX
-from envs.state import EGO_SHAPE, ActorKind, Actors, Lamp, Phase, Props, SignPosts, Town, VehicleState
+from envs.state import EGO_SHAPE, ActorKind, Actors, Lamp, Phase, Props, SignPosts, Town, VehicleState, no_actors
 from envs.traffic import Traffic, draw_paths
 
 NOBODY, STILL, DARK = np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0, np.int64)
@@ -129,14 +130,18 @@ def town_traffic(seed: int, vehicles: int = 20, cyclists: int = 3) -> Traffic:
     return Traffic(town, random_route(town.network, rng), vehicles, cyclists, NOBODY, rng)
 
 
-def live(seed: int, seconds: float) -> tuple[float, float]:
+def live(seed: int, seconds: float, people: int = 0, is_lit: bool = False) -> tuple[float, float]:
     """(mean speed as a share of the limit, longest stand [s]) of a town's vehicles; nobody may touch anybody."""
-    traffic, shares, longest = town_traffic(seed), [], 0.0
+    town, traffic, shares, longest = build_town(seed), town_traffic(seed), [], 0.0
+    rng = np.random.default_rng(seed)
+    walkers = Walkers(town, random_route(town.network, rng), people, no_actors(), rng)
     is_car = traffic.actors.kind == ActorKind.VEHICLE
-    signals = np.zeros(1 + max(lane.signal or 0 for lane in build_town(seed).network.lanes), np.int64)
     for step in range(round(seconds / DT_S)):
-        seen = traffic.step(AWAY, signals, NOBODY, STILL, DT_S)
-        if step % 3 == 0:
+        signals, seen = phases(town.signal_plan, step * DT_S, is_lit), traffic.actors
+        traffic.step(AWAY, signals, walkers.actors.pose, walkers.velocity_mps, DT_S)
+        walkers.step(AWAY, seen, signals, DT_S)
+        seen = traffic.actors
+        if step % 2 == 0:
             assert overlapping(seen) == [], f"town {seed} after {step * DT_S:.1f} s"
         users = traffic._users[:-1]
         shares.append(np.mean((users["v"] / traffic._map.lanes["limit_mps"][users["path"][:, CUR]])[is_car]))
@@ -150,10 +155,11 @@ def test_nobody_touches_anybody_and_traffic_flows():
 
 
 @pytest.mark.slow
-def test_a_hundred_towns_without_a_scratch_or_a_deadlock():
+@pytest.mark.parametrize(("first", "people", "is_lit"), [(0, 0, False), (10_000, 10, True)])
+def test_a_hundred_towns_without_a_scratch_or_a_deadlock(first: int, people: int, is_lit: bool):
     """Ten minutes each: mean speed over 30 % of the limit, nobody stands over three minutes."""
-    for seed in range(100):
-        share, longest = live(seed, 600.0)
+    for seed in range(first, first + 100):
+        share, longest = live(seed, 600.0, people, is_lit)
         assert share > 0.3 and longest < 180.0, f"town {seed}: {share:.2f} of the limit, one stood {longest:.0f} s"
 
 

@@ -43,7 +43,8 @@ USER = np.dtype([
     ("hold", "i8"),  # place in the path up to which junction lanes may be entered
     ("entry", "i8"),  # place of the next junction lane that may not be entered yet, PATH if none in sight
     ("granted_s", "f8"), ("pause_s", "f8"), ("still_s", "f8"),
-    ("has_halted", "i8"), ("is_blocked", "i8"),
+    ("has_halted", "i8"),
+    ("blocked_by", "i8"),  # what keeps it out of the next junction: see priority.py
     ("wish", "i8"),  # a lane beside from which the planned turn is possible, or -1; of the ego: its place on the route
     ("passes", "i8"),  # row of the user it overtakes, or -1
     ("dice", "u8"),

@@ -114,20 +114,32 @@ def advance(world: LaneMap, user: Row, v: float, dt_s: float) -> bool:
 
 
 @inlined
+def _behind(user: Row, s: float) -> int:
+    """Place in the path of the lane on which a station is, counted from the current lane's begin and not beyond it."""
+    k = CUR
+    while k > 0 and s < user.off[k] and user.path[k - 1] >= 0:
+        k -= 1
+    return k
+
+
+@inlined
 def rest(world: LaneMap, user: Row) -> float:
     """Where in its lane a user keeps [m left of the centre]: the middle; cyclists the right edge of the road.
 
     In a bend a long vehicle needs more than its width, half of its square over eight radii on either side, and takes
-    it from the shoulder; it turns left in a wide arc, and right along the kerb.
+    it from the shoulder, if there is one beside all of it; it turns left in a wide arc, and right along the kerb.
     """
     lane = world.lanes[user.path[CUR]]
     if user.kind == CYCLIST:
         return EDGE_M - half_width(world.points, lane, user.s) if lane.right < 0 else 0.0
     if user.length_m < LONG_M:
         return 0.0
-    begin = max(user.s - user.length_m, 0.0)
-    turned = place(world.points, lane, user.s)[2] - place(world.points, lane, begin)[2]
-    return -min(SHOULDER_USED_M, abs(turned) * user.length_m / 12.0)
+    k = _behind(user, user.s - user.length_m)
+    if world.lanes[user.path[k]].right >= 0:
+        return 0.0
+    rear = place(world.points, world.lanes[user.path[k]], user.s - user.length_m - user.off[k])[2]
+    turned = math.acos(min(math.cos(place(world.points, lane, user.s)[2] - rear), 1.0))
+    return -min(SHOULDER_USED_M, turned * user.length_m / 12.0)
 
 
 @inlined
@@ -146,9 +158,7 @@ def shift(world: LaneMap, user: Row, dt_s: float) -> None:
 @inlined
 def locate(world: LaneMap, user: Row, s: float) -> tuple[float, float, float]:
     """(x, y, heading) of a station, counted from the current lane's begin, anywhere on the path."""
-    k = CUR
-    while k > 0 and s < user.off[k] and user.path[k - 1] >= 0:
-        k -= 1
+    k = _behind(user, s)
     return place(world.points, world.lanes[user.path[k]], s - user.off[k])
 
 

@@ -52,6 +52,7 @@ LEFT_GAP_S, STRAIGHT_GAP_S, RIGHT_GAP_S = 7.1, 6.5, 6.2  # HCM 2010 exhibit 19-1
 MAJOR_LEFT_GAP_S = 4.1  # the same: left turn from the major street; used wherever arms are of equal rank too
 RING_GAP_S = 4.5  # HCM 2010 chapter 21: roundabout entry, 4.1 to 5.2 s
 
+NOTHING, LIGHT, ROOM = 0, 1, 2  # what keeps a driver from asking: its light or a pause, and room it would not have
 _STOP, _FOLLOW, _LEFT, _RIGHT = int(Control.STOP), int(Command.FOLLOW), int(Command.LEFT), int(Command.RIGHT)
 _OFF, _GREEN, _YELLOW = int(Phase.OFF), int(Phase.GREEN), int(Phase.YELLOW)
 CLAIM = np.dtype([("user", "i8"), ("start", "f8"), ("held", "i8"), ("next", "i8")], align=True)
@@ -207,7 +208,7 @@ def conflict_free(world: LaneMap, users: Array, claims: Claims, i: int, k: int, 
                             and _can_merge(user, other, begin + lane.length_m, theirs)):
                         return False
                     continue
-                if only_ego or other.is_blocked:
+                if only_ego or other.blocked_by != NOTHING:
                     continue
                 is_at_line = front > -NEAR_M  # who is set back behind a tail, or in the queue, does not count
                 if conflict.long_only and is_at_line and other.still_s > max(LONG_WAIT_S, user.still_s):
@@ -278,11 +279,23 @@ def _is_first(users: Array, bodies: Bodies, i: int, k: int) -> bool:
 
 
 @inlined
+def see_light(lanes: Array, user: Row, signals: Array, dt_s: float) -> None:
+    """Before anybody asks: whether the light, or the pause of who lost its turn, keeps a driver from asking."""
+    user.granted_s += dt_s
+    user.pause_s = max(0.0, user.pause_s - dt_s)
+    k = user.entry
+    if k >= PATH:
+        return
+    if user.pause_s > 0.0 or not may_pass_light(user, light_of(lanes, user, k, signals), user.off[k] - user.s):
+        user.blocked_by = LIGHT
+    elif user.blocked_by == LIGHT:
+        user.blocked_by = NOTHING
+
+
+@inlined
 def ask(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, i: int, signals: Array, dt_s: float) -> None:
     """Give a driver its next passage, or take it away while it can still stop."""
     user, lanes = users[i], world.lanes
-    user.granted_s += dt_s
-    user.pause_s = max(0.0, user.pause_s - dt_s)
     if user.hold > CUR and lanes[user.path[CUR]].junction < 0:
         k = CUR + 1
         while lanes[user.path[k]].junction < 0:
@@ -295,24 +308,25 @@ def ask(world: LaneMap, users: Array, bodies: Bodies, claims: Claims, i: int, si
             if (is_idle or not may_pass_light(user, phase, away)
                     or not conflict_free(world, users, claims, i, k, True, phase)):
                 _take_away(lanes, users, claims, i, is_idle)
+                return
     k = user.entry
     if k >= PATH:
         return
     away = user.off[k] - user.s
     is_inside = lanes[user.path[k - 1]].junction >= 0
     before, phase = lanes[user.path[k - 1]], light_of(lanes, user, k, signals)
-    user.is_blocked = int(not may_pass_light(user, phase, away) or user.pause_s > 0.0)
     is_bound = phase == _OFF and before.control > 0
     if is_bound and before.control == _STOP and user.v < HALTED_MPS and away < HALT_M:
         user.has_halted = 1
     is_joining = lanes[user.path[k]].limit_mps > JOINS_MPS
     near = GIVING_WAY_NEAR_M if is_bound and not is_joining else max(NEAR_M, user.v * user.v / (2.0 * REQUEST_MPS2))
-    if user.is_blocked or (away > near and not is_inside):
+    if user.blocked_by == LIGHT:
         return
-    if not _is_first(users, bodies, i, k):
+    user.blocked_by = NOTHING
+    if (away > near and not is_inside) or not _is_first(users, bodies, i, k):
         return
     if not has_room(lanes, users, bodies, i, k) or not can_swing(world, users, user, bodies, k):
-        user.is_blocked = 1
+        user.blocked_by = ROOM
         return
     if is_bound and before.control == _STOP and not user.has_halted:
         return
