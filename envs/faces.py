@@ -26,6 +26,7 @@ from envs.plate import (
     TIP_UP,
     WHITE,
     YELLOW,
+    Colour,
     Plate,
     box,
     circle,
@@ -42,6 +43,26 @@ class Make:
     """row of NUMERALS"""
     is_new: bool = False
     """figures of the newer sheets"""
+    is_other: bool = False
+    """forms that some makers cut: arrows with full heads, a lorry with a bonnet"""
+    ring: float = 0.0
+    """how much wider a red border is than usual, shares of the plate; may be negative"""
+    size: float = 1.0
+    """of numerals, times the usual, and so below"""
+    stretch: float = 1.0
+    """their width for their height"""
+    weight: float = 1.0
+    """of their strokes"""
+    band: float = 1.0
+    """width of the band of strokes that cancels"""
+    ink: float = 1.0
+    """how grey cancelled figures are; 0: black"""
+
+    @property
+    def grey(self) -> Colour:
+        """What cancelled figures are painted with."""
+        red, green, blue = (round(dark + self.ink * (light - dark)) for dark, light in zip(BLACK, GREY, strict=True))
+        return red, green, blue
 
 
 Painter = Callable[[Plate, Make], None]
@@ -57,16 +78,16 @@ def _disc(share: float) -> Array:
     return 0.5 + (_FINE - 0.5) * share
 
 
-def _prohibition(plate: Plate) -> None:
+def _prohibition(plate: Plate, make: Make) -> None:
     """White disc, red ring."""
     plate.fill(RED, _disc(0.97))
-    plate.fill(WHITE, _disc(0.76))
+    plate.fill(WHITE, _disc(0.76 - 2 * make.ring))
 
 
-def _warning(plate: Plate) -> None:
+def _warning(plate: Plate, make: Make) -> None:
     """White triangle on its base with a red border."""
     plate.fill(RED, rounded(shrunk(TIP_UP, 0.015), 0.03, 6))
-    plate.fill(WHITE, rounded(shrunk(TIP_UP, 0.105), 0.02, 6))
+    plate.fill(WHITE, rounded(shrunk(TIP_UP, 0.105 + make.ring / 3), 0.02, 6))
 
 
 def _order(plate: Plate) -> None:
@@ -74,28 +95,31 @@ def _order(plate: Plate) -> None:
     plate.fill(BLUE, _disc(0.965))
 
 
-def _cancelled(plate: Plate) -> None:
+def _cancelled(plate: Plate, make: Make) -> None:
     """Five thin black strokes from the lower left to the upper right, inside a thin black ring."""
+    width = 0.036 * make.band
     along, aside = np.sqrt(0.5) * np.array([[1.0, -1.0], [1.0, 1.0]])
     for k in range(_STRIPES):
-        off = (k - (_STRIPES - 1) / 2) * 0.036
+        off = (k - (_STRIPES - 1) / 2) * width
         reach = np.sqrt(0.472 ** 2 - off ** 2)
-        plate.ribbon(BLACK, 0.016, 0.5 + off * aside + np.array([[-reach], [reach]]) * along)
+        plate.ribbon(BLACK, 0.45 * width, 0.5 + off * aside + np.array([[-reach], [reach]]) * along)
     plate.fill(BLACK, _disc(0.97), _disc(0.94))
 
 
-def _number(plate: Plate, number: str, make: Make, colour: tuple[int, int, int]) -> None:
-    width = {2: 0.50, 3: 0.61}[len(number)]
+def _number(plate: Plate, number: str, make: Make, colour: Colour, size: float = 1.0) -> None:
+    size *= make.size
+    width, height = {2: 0.50, 3: 0.56}[len(number)] * size, 0.42 * size
     letters = NUMERALS[make.numerals]
     if len(number) > 2:  # the narrow type, Engschrift, is lighter
         letters = replace(letters, weight=0.87 * letters.weight, gap=0.9 * letters.gap)
-    write(plate, number, (0.5 - width / 2, 0.29, width, 0.42), letters, colour)
+    letters = replace(letters, weight=make.weight * letters.weight, stretch=make.stretch * letters.stretch)
+    write(plate, number, (0.5 - width / 2, 0.5 - height / 2, width, height), letters, colour)
 
 
 def limit(number: str) -> Painter:
     """Zeichen 274: white disc, red ring, black number."""
     def paint(plate: Plate, make: Make) -> None:
-        _prohibition(plate)
+        _prohibition(plate, make)
         _number(plate, number, make, BLACK)
     return paint
 
@@ -103,15 +127,15 @@ def limit(number: str) -> Painter:
 def end_of_limit(number: str) -> Painter:
     """Zeichen 278: grey number, cancelled."""
     def paint(plate: Plate, make: Make) -> None:
-        _number(plate, number, make, GREY)
-        _cancelled(plate)
+        _number(plate, number, make, make.grey, 1.12)
+        _cancelled(plate, make)
     return paint
 
 
 def warning(figure: Figure) -> Painter:
     """Zeichen 101 to 142 and 301: a figure in a triangle."""
     def paint(plate: Plate, make: Make) -> None:
-        _warning(plate)
+        _warning(plate, make)
         figure(plate, make.is_new)
     return paint
 
@@ -120,6 +144,7 @@ def order(figure: Figure) -> Painter:
     """Zeichen 209 to 222: a white figure on a blue disc."""
     def paint(plate: Plate, make: Make) -> None:
         _order(plate)
+        plate.has_full_heads = make.is_other
         figure(plate, make.is_new)
     return paint
 
@@ -127,7 +152,7 @@ def order(figure: Figure) -> Painter:
 def paint_yield(plate: Plate, make: Make) -> None:
     """White triangle on its tip with a red border (Zeichen 205)."""
     plate.fill(RED, rounded(shrunk(TIP_DOWN, 0.015), 0.03, 6))
-    plate.fill(WHITE, rounded(shrunk(TIP_DOWN, 0.105), 0.02, 6))
+    plate.fill(WHITE, rounded(shrunk(TIP_DOWN, 0.105 + make.ring / 3), 0.02, 6))
 
 
 def paint_stop(plate: Plate, make: Make) -> None:
@@ -145,13 +170,13 @@ def paint_priority(plate: Plate, make: Make) -> None:
 
 def paint_closed(plate: Plate, make: Make) -> None:
     """An empty white disc with a red ring (Zeichen 250)."""
-    _prohibition(plate)
+    _prohibition(plate, make)
 
 
 def paint_no_lorries(plate: Plate, make: Make) -> None:
     """A lorry in a red ring (Zeichen 253)."""
-    _prohibition(plate)
-    pictograms.lorry(plate, make.is_new)
+    _prohibition(plate, make)
+    pictograms.lorry(plate, make.is_other)
 
 
 def paint_no_entry(plate: Plate, make: Make) -> None:
@@ -162,32 +187,32 @@ def paint_no_entry(plate: Plate, make: Make) -> None:
 
 def paint_no_overtaking(plate: Plate, make: Make) -> None:
     """A red car on the left of a black one (Zeichen 276)."""
-    _prohibition(plate)
+    _prohibition(plate, make)
     pictograms.car_from_behind(plate, 0.340, 0.595, 0.275, RED)
     pictograms.car_from_behind(plate, 0.660, 0.595, 0.275, BLACK)
 
 
 def paint_lorries_no_overtaking(plate: Plate, make: Make) -> None:
     """A red lorry on the left of a black car (Zeichen 277)."""
-    _prohibition(plate)
-    pictograms.lorry_from_behind(plate, 0.325, 0.635, 0.245, RED)
-    pictograms.car_from_behind(plate, 0.645, 0.635, 0.275, BLACK)
+    _prohibition(plate, make)
+    pictograms.lorry_from_behind(plate, 0.330, 0.615, 0.255, RED)
+    pictograms.car_from_behind(plate, 0.650, 0.615, 0.275, BLACK)
 
 
 def paint_end_of_no_overtaking(plate: Plate, make: Make) -> None:
     """Both cars grey and cancelled (Zeichen 280)."""
-    pictograms.car_from_behind(plate, 0.330, 0.600, 0.270, GREY)
-    pictograms.car_from_behind(plate, 0.670, 0.600, 0.270, GREY)
-    _cancelled(plate)
+    pictograms.car_from_behind(plate, 0.330, 0.600, 0.270, make.grey)
+    pictograms.car_from_behind(plate, 0.670, 0.600, 0.270, make.grey)
+    _cancelled(plate, make)
 
 
 def paint_end_of_lorries_no_overtaking(plate: Plate, make: Make) -> None:
     """Lorry and car grey and cancelled (Zeichen 281)."""
-    pictograms.lorry_from_behind(plate, 0.330, 0.640, 0.250, GREY)
-    pictograms.car_from_behind(plate, 0.665, 0.640, 0.270, GREY)
-    _cancelled(plate)
+    pictograms.lorry_from_behind(plate, 0.330, 0.620, 0.260, make.grey)
+    pictograms.car_from_behind(plate, 0.670, 0.620, 0.270, make.grey)
+    _cancelled(plate, make)
 
 
 def paint_end_of_all(plate: Plate, make: Make) -> None:
     """White disc with five black strokes (Zeichen 282)."""
-    _cancelled(plate)
+    _cancelled(plate, make)

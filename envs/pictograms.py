@@ -17,22 +17,22 @@ from envs.plate import AMBER, BLACK, GREEN, RED, WHITE, Colour, Plate, Point, ar
 
 def exclamation(plate: Plate, is_new: bool) -> None:
     """General caution."""
-    plate.fill(BLACK, path(arc(0.5, 0.415, 0.036, 0.030, 180, 360), (0.518, 0.665), (0.482, 0.665)))
-    plate.disc(BLACK, 0.5, 0.742, 0.038)
+    plate.fill(BLACK, path(arc(0.5, 0.392, 0.041, 0.034, 180, 360), (0.518, 0.668), (0.482, 0.668)))
+    plate.disc(BLACK, 0.5, 0.742, 0.042)
 
 
 def priority_arrow(plate: Plate, is_new: bool) -> None:
     """A broad arrow without barbs over a thin bar: priority at the next crossing."""
-    plate.fill(BLACK, [(0.5, 0.370), (0.582, 0.485), (0.568, 0.560), (0.580, 0.785), (0.5, 0.728), (0.420, 0.785),
-                       (0.432, 0.560), (0.418, 0.485)])
-    plate.fill(BLACK, box(0.345, 0.578, 0.655, 0.618))
+    plate.fill(BLACK, [(0.5, 0.405), (0.580, 0.500), (0.560, 0.555), (0.558, 0.640), (0.580, 0.770), (0.5, 0.710),
+                       (0.420, 0.770), (0.442, 0.640), (0.440, 0.555), (0.420, 0.500)])
+    plate.fill(BLACK, box(0.342, 0.575, 0.658, 0.616))
 
 
 def bend(plate: Plate, is_new: bool, is_left: bool) -> None:
     """A heavy arrow with hardly a barb that turns to one side; its foot is notched."""
-    outline = path((0.345, 0.548), (0.430, 0.497), (0.520, 0.500), arc(0.520, 0.585, 0.083, 0.085, -80, 0, 9),
-                   (0.605, 0.780), (0.553, 0.748), (0.503, 0.780), (0.503, 0.655),
-                   arc(0.463, 0.650, 0.040, 0.050, 0, -80, 7), (0.435, 0.600), (0.420, 0.615))
+    outline = path((0.362, 0.549), (0.440, 0.503), (0.520, 0.505), arc(0.525, 0.590, 0.100, 0.085, -90, 0, 9),
+                   (0.630, 0.762), (0.580, 0.733), (0.531, 0.762), (0.528, 0.645),
+                   arc(0.492, 0.645, 0.036, 0.048, 0, -80, 7), (0.450, 0.598), (0.436, 0.608))
     plate.fill(BLACK, outline if is_left else mirrored(outline))
 
 
@@ -58,17 +58,17 @@ def skidding_car(plate: Plate, is_new: bool) -> None:
     rotation = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
 
     def placed(points: Array) -> Array:
-        return 1.12 * points @ rotation + np.array([0.515, 0.535])
+        return 1.22 * points @ rotation + np.array([0.505, 0.530])
 
-    roof = np.array([[-0.062, -0.076], [0.062, -0.076], [0.092, -0.005], [-0.092, -0.005]])
-    plate.fill(BLACK, placed(roof), placed(roof * [0.76, 0.66] + [0.0, -0.012]))
-    plate.fill(BLACK, placed(box(-0.108, -0.012, 0.108, 0.058)))
+    roof = np.array([[-0.066, -0.082], [0.066, -0.082], [0.094, -0.005], [-0.094, -0.005]])
+    plate.fill(BLACK, placed(roof), placed(roof * [0.82, 0.74] + [0.0, -0.010]))
+    plate.fill(BLACK, placed(box(-0.108, -0.016, 0.108, 0.066)))
     along = np.linspace(0.0, 1.0, 33)
-    sway = 0.085 * np.cos(2 * math.pi * along) * (0.75 + 0.25 * along)
+    sway = 0.105 * np.cos(2 * math.pi * along) * (0.75 + 0.25 * along)
     for side in (-1, 1):
-        plate.fill(BLACK, placed(box(side * 0.075 - 0.022, 0.05, side * 0.075 + 0.022, 0.092)))
+        plate.fill(BLACK, placed(box(side * 0.075 - 0.022, 0.05, side * 0.075 + 0.022, 0.095)))
         x = 0.50 + side * 0.072 + sway + 0.02 * side * along
-        plate.pen(BLACK, 0.020, np.stack([x, 0.672 + side * 0.012 + 0.118 * along], axis=1))
+        plate.pen(BLACK, 0.015, np.stack([x, 0.677 + side * 0.012 + 0.118 * along], axis=1))
 
 
 def narrowing(plate: Plate, is_new: bool) -> None:
@@ -80,20 +80,20 @@ def narrowing(plate: Plate, is_new: bool) -> None:
 
 def digging_man(plate: Plate, is_new: bool) -> None:
     """A man with a shovel before a heap."""
-    plate.disc(BLACK, 0.515, 0.455, 0.033)
-    plate.pen(BLACK, 0.066, [(0.478, 0.515), (0.437, 0.620)])
-    plate.pen(BLACK, 0.040, [(0.430, 0.625), (0.395, 0.705), (0.345, 0.800)],
-              [(0.440, 0.625), (0.470, 0.705), (0.462, 0.800)])
-    plate.pen(BLACK, 0.030, [(0.490, 0.520), (0.535, 0.590), (0.505, 0.640)], [(0.455, 0.520), (0.405, 0.600)])
-    plate.pen(BLACK, 0.017, [(0.385, 0.580), (0.590, 0.715)])
-    plate.fill(BLACK, path((0.520, 0.812), (0.560, 0.755), (0.610, 0.700), (0.650, 0.725), (0.715, 0.812)))
+    plate.disc(BLACK, 0.520, 0.450, 0.032)
+    plate.pen(BLACK, 0.060, [(0.485, 0.503), (0.440, 0.600)])
+    plate.pen(BLACK, 0.036, [(0.434, 0.605), (0.397, 0.680), (0.345, 0.768)],
+              [(0.442, 0.605), (0.470, 0.680), (0.462, 0.768)])
+    plate.pen(BLACK, 0.028, [(0.495, 0.505), (0.538, 0.570), (0.508, 0.618)], [(0.460, 0.505), (0.412, 0.580)])
+    plate.pen(BLACK, 0.017, [(0.392, 0.560), (0.580, 0.680)])
+    plate.fill(BLACK, path((0.505, 0.782), (0.548, 0.720), (0.607, 0.648), (0.650, 0.678), (0.728, 0.782)))
 
 
 def traffic_light(plate: Plate, is_new: bool) -> None:
     """Three coloured discs."""
-    for y, colour in ((0.475, RED), (0.610, AMBER), (0.745, GREEN)):
-        plate.disc(BLACK, 0.5, y, 0.062)
-        plate.disc(colour, 0.5, y, 0.054)
+    for y, colour in ((0.447, RED), (0.590, AMBER), (0.733, GREEN)):
+        plate.disc(BLACK, 0.5, y, 0.063)
+        plate.disc(colour, 0.5, y, 0.058)
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,11 @@ class Pose:
 
 
 WALKING = Pose((0.02, 0.925), ((-0.06, 0.79), (0.10, 0.79), (0.085, 0.46), (-0.05, 0.46)), (
-    ((-0.005, 0.48), (-0.06, 0.27), (-0.19, 0.03)), ((0.045, 0.48), (0.11, 0.28), (0.20, 0.03)),
+    ((-0.005, 0.48), (-0.07, 0.27), (-0.22, 0.03)), ((0.045, 0.48), (0.11, 0.28), (0.23, 0.03)),
     ((-0.06, 0.77), (-0.15, 0.61), (-0.18, 0.45)), ((0.10, 0.77), (0.18, 0.62), (0.22, 0.47))))
+STRIDING = Pose((0.0, 0.92), ((-0.06, 0.79), (0.07, 0.79), (0.08, 0.50), (-0.06, 0.50)), (
+    ((-0.01, 0.52), (-0.05, 0.28), (-0.08, 0.03)), ((0.05, 0.52), (0.16, 0.33), (0.33, 0.15)),
+    ((-0.06, 0.77), (-0.20, 0.71), (-0.31, 0.58)), ((0.06, 0.77), (0.21, 0.70), (0.32, 0.56))))
 RUNNING = Pose((-0.07, 0.92), ((-0.09, 0.79), (0.06, 0.77), (0.10, 0.50), (-0.02, 0.48)), (
     ((0.01, 0.50), (-0.15, 0.36), (-0.17, 0.05)), ((0.07, 0.50), (0.16, 0.30), (0.38, 0.20)),
     ((-0.08, 0.76), (-0.22, 0.63), (-0.34, 0.73)), ((0.05, 0.75), (0.17, 0.61), (0.25, 0.68))))
@@ -127,7 +130,7 @@ def _figure(plate: Plate, x: float, foot: float, height: float, weight: float, p
 def pedestrian(plate: Plate, is_new: bool) -> None:
     """Somebody who walks to the left; on a zebra crossing in the newer face."""
     if not is_new:
-        _figure(plate, 0.5, 0.805, 0.43, 0.078, WALKING)
+        _figure(plate, 0.5, 0.785, 0.405, 0.078, WALKING)
         return
     for left in (0.285, 0.375, 0.465, 0.555, 0.645):
         plate.fill(BLACK, [(left, 0.81), (left + 0.05, 0.81), (left + 0.075, 0.735), (left + 0.035, 0.735)])
@@ -135,9 +138,9 @@ def pedestrian(plate: Plate, is_new: bool) -> None:
 
 
 def children(plate: Plate, is_new: bool) -> None:
-    """A small and a larger child run to the left, hand in hand."""
-    _figure(plate, 0.400, 0.805, 0.240, 0.092, RUNNING)
-    _figure(plate, 0.555, 0.805, 0.335, 0.085, RUNNING)
+    """A small and a larger child go to the left, hand in hand; in the newer face they run."""
+    _figure(plate, 0.400, 0.805, 0.240, 0.092, RUNNING if is_new else STRIDING)
+    _figure(plate, 0.560, 0.800, 0.345, 0.085, RUNNING if is_new else STRIDING)
     plate.pen(BLACK, 0.024, [(0.478, 0.634), (0.452, 0.628)])  # hand in hand
     if is_new:
         for x, foot, height in ((0.400, 0.805, 0.240), (0.555, 0.805, 0.335)):  # skirts
@@ -147,13 +150,13 @@ def children(plate: Plate, is_new: bool) -> None:
 
 def bicycle(plate: Plate, is_new: bool) -> None:
     """A bicycle from the side; in the newer face it heads to the left."""
-    rear, front, crank, seat, bar = (0.385, 0.715), (0.615, 0.715), (0.475, 0.715), (0.445, 0.600), (0.575, 0.590)
-    lines = [[rear, crank, bar, seat, rear], [crank, (0.437, 0.575)], [front, bar, (0.565, 0.545), (0.60, 0.540)],
-             [(0.415, 0.573), (0.462, 0.573)], [crank, (0.498, 0.755)]]
+    rear, front, crank, seat, bar = (0.374, 0.705), (0.626, 0.705), (0.473, 0.705), (0.440, 0.583), (0.582, 0.570)
+    lines = [[rear, crank, bar, seat, rear], [crank, (0.431, 0.555)], [front, bar, (0.572, 0.522), (0.610, 0.517)],
+             [(0.406, 0.553), (0.458, 0.553)], [crank, (0.498, 0.747)]]
     for x, y in (rear, front):
-        ring = arc(x, y, 0.083, 0.083, 0, 360)
-        plate.pen(BLACK, 0.019, mirrored(ring) if is_new else ring)
-    plate.pen(BLACK, 0.021, *(mirrored(line) if is_new else np.array(line) for line in lines))
+        ring = arc(x, y, 0.087, 0.087, 0, 360)
+        plate.pen(BLACK, 0.017, mirrored(ring) if is_new else ring)
+    plate.pen(BLACK, 0.018, *(mirrored(line) if is_new else np.array(line) for line in lines))
 
 
 def snowflake(plate: Plate, is_new: bool) -> None:
@@ -169,16 +172,21 @@ def snowflake(plate: Plate, is_new: bool) -> None:
 
 def deer(plate: Plate, is_new: bool) -> None:
     """A stag that leaps to the left."""
+    def leaping(points: list[Point]) -> Array:
+        return np.array(points) * [1.12, 0.92] + [-0.055, 0.031]
+
     body = [(0.428, 0.520), (0.452, 0.492), (0.474, 0.490), (0.482, 0.535), (0.500, 0.585), (0.560, 0.622),
             (0.612, 0.652), (0.632, 0.690), (0.645, 0.745), (0.662, 0.802), (0.645, 0.806), (0.618, 0.750),
             (0.585, 0.715), (0.520, 0.690), (0.478, 0.672), (0.452, 0.630), (0.448, 0.545)]
-    plate.fill(BLACK, body)
-    plate.pen(BLACK, 0.022, [(0.470, 0.655), (0.412, 0.668), (0.392, 0.712)])
-    plate.pen(BLACK, 0.020, [(0.482, 0.665), (0.440, 0.705), (0.455, 0.745)])
-    plate.pen(BLACK, 0.018, [(0.600, 0.700), (0.600, 0.745), (0.625, 0.795)])
-    plate.pen(BLACK, 0.013, [(0.462, 0.492), (0.440, 0.455), (0.448, 0.420)], [(0.440, 0.455), (0.418, 0.440)],
-              [(0.468, 0.490), (0.490, 0.450), (0.480, 0.412)], [(0.490, 0.450), (0.515, 0.432)],
-              [(0.622, 0.655), (0.640, 0.645)])
+    plate.fill(BLACK, leaping(body))
+    legs = [(0.022, [(0.470, 0.655), (0.412, 0.668), (0.392, 0.712)]),
+            (0.020, [(0.482, 0.665), (0.440, 0.705), (0.455, 0.745)]),
+            (0.018, [(0.600, 0.700), (0.600, 0.745), (0.625, 0.795)])]
+    antlers = [[(0.462, 0.492), (0.440, 0.455), (0.448, 0.420)], [(0.440, 0.455), (0.418, 0.440)],
+               [(0.468, 0.490), (0.490, 0.450), (0.480, 0.412)], [(0.490, 0.450), (0.515, 0.432)],
+               [(0.622, 0.655), (0.640, 0.645)]]
+    for width, line in legs + [(0.013, line) for line in antlers]:
+        plate.pen(BLACK, width, leaping(line))
 
 
 def straight_arrow(plate: Plate, is_new: bool) -> None:
@@ -241,11 +249,15 @@ def lorry_from_behind(plate: Plate, x: float, base: float, width: float, colour:
         plate.fill(colour, box(wheel - 0.09 * width, base - 0.14 * width, wheel + 0.09 * width, base))
 
 
-def lorry(plate: Plate, is_new: bool) -> None:
+def lorry(plate: Plate, has_bonnet: bool) -> None:
     """A lorry from the side, heading left."""
     plate.fill(BLACK, box(0.415, 0.355, 0.780, 0.570))
-    plate.fill(BLACK, [(0.215, 0.620), (0.215, 0.525), (0.250, 0.440), (0.385, 0.440), (0.385, 0.620)],
-               [(0.243, 0.522), (0.268, 0.466), (0.325, 0.466), (0.325, 0.522)])
+    if has_bonnet:
+        plate.fill(BLACK, path((0.215, 0.620), (0.215, 0.535), (0.305, 0.505), (0.330, 0.430), (0.395, 0.430),
+                               (0.395, 0.620)))
+    else:
+        plate.fill(BLACK, [(0.215, 0.620), (0.215, 0.525), (0.250, 0.440), (0.385, 0.440), (0.385, 0.620)],
+                   [(0.243, 0.522), (0.268, 0.466), (0.325, 0.466), (0.325, 0.522)])
     plate.fill(BLACK, box(0.215, 0.590, 0.780, 0.632))
     for x in (0.315, 0.668):
         plate.disc(WHITE, x, 0.640, 0.056)

@@ -39,6 +39,7 @@ class Plate:
         if not 8 <= size_px <= 1024:
             raise ValueError(f"face size is {size_px}; give 8 to 1024 px")
         self.size_px = size_px
+        self.has_full_heads = False  # of arrows: a triangle instead of two barbs
         canvas_px = size_px * max(OVERSAMPLING, math.ceil(LEAST_CANVAS_PX / size_px))
         self.image = np.full((canvas_px, canvas_px, 3), WHITE, np.uint8)
 
@@ -75,6 +76,8 @@ class Plate:
               ) -> None:
         """A ribbon with a head at its end. `head`: length, half width, length of the barbs' ends, depth at shaft."""
         length, half, barb, depth = head
+        if self.has_full_heads:
+            length, barb, depth = 1.15 * length, 0.0, 1.15 * length
         points = np.asarray(line, float)
         ahead = (points[-1] - points[-2]) / np.hypot(*(points[-1] - points[-2]))
         turn = np.array([ahead, [-ahead[1], ahead[0]]])

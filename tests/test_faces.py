@@ -79,3 +79,20 @@ def test_makes_vary_numerals_and_figures_only():
         assert np.abs(painted(row, Make()) - painted(row, Make(is_new=True))).mean() > 0.3
     for row in (13, 14, 12):
         assert (painted(row, Make()) == painted(row, Make(2, True))).all()
+
+
+@pytest.mark.parametrize(("row", "change"), [
+    (15, {"ring": 0.04}), (13, {"ring": 0.04}), (20, {"ring": 0.04}), (2, {"size": 0.9}), (2, {"stretch": 0.9}),
+    (2, {"weight": 0.85}), (32, {"band": 1.3}), (6, {"ink": 0.2}), (41, {"ink": 0.2}), (34, {"is_other": True}),
+    (40, {"is_other": True}), (16, {"is_other": True})])
+def test_makers_differ_by_measures(row, change):
+    """Each measure changes the faces it belongs to, and no face that lacks what it measures."""
+    assert np.abs(painted(row, Make()) - painted(row, Make(**change))).mean() > 0.3
+    for other in (12, 14, 17):
+        assert (painted(other, Make()) == painted(other, Make(**change))).all()
+
+
+def test_a_wider_ring_leaves_less_white_and_less_ink_is_darker():
+    narrow, wide = (shares(painted(15, Make(ring=ring))) for ring in (-0.015, 0.045))
+    assert wide["red"] > 1.4 * narrow["red"] and wide["white"] < narrow["white"]
+    assert painted(41, Make(ink=0.2)).mean() < painted(41, Make()).mean()

@@ -33,6 +33,17 @@ def test_shapes_cover_their_area(paint, area, size_px):
     assert plate.finish().shape == (size_px, size_px, 3)
 
 
+def test_full_heads_are_triangles():
+    """The same shaft, and a head that covers length x half width instead of two barbs."""
+    barbed, full = Plate(128), Plate(128)
+    full.has_full_heads = True
+    for plate in (barbed, full):
+        plate.arrow(BLACK, 0.1, [(0.5, 0.9), (0.5, 0.1)], (0.2, 0.2, 0.08, 0.13))
+    length = 1.15 * 0.2
+    assert dark_share(full) == pytest.approx(length * 0.2 + 0.1 * (0.8 - length), rel=0.05)
+    assert dark_share(full) > dark_share(barbed)
+
+
 def test_no_size_out_of_range():
     for size_px in (0, 7, 1025):
         with pytest.raises(ValueError, match=f"face size is {size_px}"):
