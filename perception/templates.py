@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import product
 
 import cv2
 import numpy as np
@@ -45,7 +44,6 @@ SIZES_PX = (96, 48, 24)
 PAINTED_PX = 192
 BACKDROP_PX = 128
 _LINEAR = np.round(255 * (np.arange(256) / 255) ** 2.2).astype(np.uint8)  # light of an sRGB value, nearly
-_MAKES = tuple(Make(numerals, is_new) for numerals, is_new in product(range(len(NUMERALS)), (False, True)))
 _SQUARE = box(0.04, 0.04, 0.96, 0.96)
 _DISC = circle(48)
 
@@ -70,10 +68,10 @@ def build_bank(seed: int, looks: int = 24, others: int = 300, backdrops: int = 4
     painted: list[tuple[Array, Array]] = []
     labels: list[int] = []
     for row, sign in enumerate(SIGNS):
-        for look in range(looks):
+        for _ in range(looks):
             plate = Plate(PAINTED_PX)
-            sign.painter(plate, _MAKES[look % len(_MAKES)])
-            painted.append((_aged(_recut(plate.finish(), rng), rng), sign.outline))
+            sign.painter(plate, _make(rng))
+            painted.append((_defaced(_aged(_recut(plate.finish(), rng), rng), rng), sign.outline))
             labels.append(row)
     for k in range(others):
         painted.append(_other(k, rng))
@@ -84,6 +82,14 @@ def build_bank(seed: int, looks: int = 24, others: int = 300, backdrops: int = 4
     of_class = np.array(labels)
     return Bank(pictures, boxes, tuple(np.flatnonzero(of_class == label) for label in range(NUM_CLASSES)),
                 _LINEAR[np.stack([backdrop(rng) for _ in range(backdrops)])])
+
+
+def _make(rng: np.random.Generator) -> Make:
+    """A sheet to cut after, as different as makers and decades: photographs show rings a third wider and narrower."""
+    return Make(int(rng.integers(len(NUMERALS))), bool(rng.random() < 0.4), bool(rng.random() < 0.35),
+                ring=float(rng.uniform(-0.015, 0.045)), size=float(rng.uniform(0.9, 1.1)),
+                stretch=float(rng.uniform(0.88, 1.1)), weight=float(rng.uniform(0.82, 1.15)),
+                band=float(rng.uniform(0.95, 1.35)), ink=float(rng.uniform(0.2, 1.0)))
 
 
 def _at_size(picture: Array, size_px: int) -> Array:
@@ -107,15 +113,35 @@ def _recut(picture: Array, rng: np.random.Generator) -> Array:
         picture = cv2.addWeighted(picture, 0.4, change(picture, np.ones((5, 5), np.uint8)), 0.6, 0)
     grid = (np.stack(np.meshgrid(np.arange(side), np.arange(side)), 2).astype(np.float32) + 0.5) / side - 0.5
     radius2 = (grid ** 2).sum(2, keepdims=True) * 4
-    swell = 1 + float(rng.normal(0, 0.035)) * np.clip(1 - radius2, 0, 1)  # the middle, never the rim
+    within = np.clip(1 - radius2, 0, 1)  # the middle, never the rim
+    swell, moved = 1 + float(rng.normal(0, 0.06)) * within, rng.normal(0, 0.015, 2).astype(np.float32) * within
     bent = cv2.resize(rng.normal(0, 0.006, (4, 4, 2)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
-    source = (grid * swell + bent + 0.5) * side - 0.5
+    source = (grid * swell + moved + bent + 0.5) * side - 0.5
     return cv2.remap(picture, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _aged(picture: Array, rng: np.random.Generator) -> Array:
     """Worn by one of the looks met in a street; every third is clean."""
     return picture if rng.random() < 0.33 else worn(picture, replace(Wear.draw(rng), roll_rad=0.0))
+
+
+def _defaced(picture: Array, rng: np.random.Generator) -> Array:
+    """Every seventh sign carries somebody's stickers or spray paint, up to a third of it."""
+    if rng.random() > 1 / 7:
+        return picture
+    picture, side = picture.copy(), picture.shape[0]
+    for _ in range(int(rng.integers(1, 4))):
+        centre, reach = rng.uniform(0.2, 0.8, 2), rng.uniform(0.03, 0.17)
+        tone = (int(rng.integers(0, 256)),) * 3
+        colour = tone if rng.random() < 0.7 else _any_colour(rng)
+        if rng.random() < 0.6:
+            cv2.fillPoly(picture, [np.round((centre + _blob(rng, reach) - 0.5) * side).astype(np.int32)], colour,
+                         cv2.LINE_AA)
+        else:
+            line = centre + np.cumsum(rng.normal(0, reach / 2, (6, 2)), 0)
+            cv2.polylines(picture, [np.round(line * side).astype(np.int32)], False, colour,
+                          int(rng.integers(2, 9)), cv2.LINE_AA)
+    return picture
 
 
 Other = Callable[[Plate, np.random.Generator], Array]  # paints, and gives the outline (M, 2) of what it painted
@@ -141,7 +167,7 @@ def _blob(rng: np.random.Generator, reach: float = 0.24) -> Array:
 
 def _other_limit(plate: Plate, rng: np.random.Generator) -> Array:
     """A limit that GTSRB lacks."""
-    faces.limit(str(rng.choice(["10", "40", "90", "110", "130"])))(plate, _MAKES[rng.integers(len(_MAKES))])
+    faces.limit(str(rng.choice(["10", "40", "90", "110", "130"])))(plate, _make(rng))
     return _DISC
 
 

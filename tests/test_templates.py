@@ -43,6 +43,15 @@ def test_colours_are_light_not_codes(bank):
     assert templates._LINEAR[140] < 255 / 3
 
 
+def test_makers_and_vandals_differ():
+    """Of a hundred sheets no two are alike; of a hundred plates one in seven is defaced, and never most of it."""
+    rng = np.random.default_rng(0)
+    assert len({templates._make(rng) for _ in range(100)}) == 100
+    plate = np.full((PAINTED_PX, PAINTED_PX, 3), 100, np.uint8)
+    hidden = np.array([(templates._defaced(plate, rng) != plate).any(2).mean() for _ in range(100)])
+    assert 5 <= (hidden > 0).sum() <= 25 and hidden.max() < 0.35 and (plate == 100).all()
+
+
 def test_the_same_seed_paints_the_same_bank(bank):
     again = templates.build_bank(5, looks=2, others=len(OTHERS), backdrops=6)
     other = templates.build_bank(6, looks=2, others=len(OTHERS), backdrops=6)
