@@ -38,16 +38,23 @@ BATCH = 64  # pictures that are named at once
 
 @dataclass(frozen=True)
 class NamerConfig:
-    """Widths of the network; the defaults are the shipped one."""
+    """Widths of the network; PHOTOS are those of the shipped one."""
 
     stem: int = 24
     """channels at half the crop's size"""
     middle: int = 48
     """channels at a quarter"""
     top: int = 112
-    """channels at an eighth and a sixteenth"""
+    """channels at an eighth"""
+    last: int | None = None
+    """channels at a sixteenth; None: as many as at an eighth"""
+    fine: int = 0
+    """layers more at half the size, where thin strokes are still apart"""
     dropout: float = 0.25
     """before the last layer, in training"""
+
+
+PHOTOS = NamerConfig(stem=24, middle=48, top=96, last=112, fine=1)
 
 
 class SignNet(nn.Module):
@@ -57,10 +64,12 @@ class SignNet(nn.Module):
         super().__init__()
         self.config = config or NamerConfig()
         stem, middle, top = self.config.stem, self.config.middle, self.config.top
+        last = self.config.last or top
         self.layers = nn.Sequential(
-            convolution(3, stem, 5, 2), convolution(stem, middle, 3, 2), convolution(middle, middle, 3),
-            convolution(middle, top, 3, 2), convolution(top, top, 3), convolution(top, top, 3, 2),
-            nn.Flatten(), nn.Dropout(self.config.dropout), nn.Linear(top * math.ceil(CROP_PX / 16) ** 2, NUM_CLASSES))
+            convolution(3, stem, 5, 2), *(convolution(stem, stem, 3) for _ in range(self.config.fine)),
+            convolution(stem, middle, 3, 2), convolution(middle, middle, 3),
+            convolution(middle, top, 3, 2), convolution(top, top, 3), convolution(top, last, 3, 2),
+            nn.Flatten(), nn.Dropout(self.config.dropout), nn.Linear(last * math.ceil(CROP_PX / 16) ** 2, NUM_CLASSES))
 
     def forward(self, crops: Tensor) -> Tensor:
         return self.layers(standardised(crops))

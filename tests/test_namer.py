@@ -11,7 +11,7 @@ import nanodrive
 from envs.signs import SIGN_INDEX, SIGNS, face
 from perception import checkpoint, crops, photos, templates, train_namer
 from perception.checkpoint import CheckpointError
-from perception.namer import WEIGHTS, Namer, SignNet, cut_out, describe, standardised
+from perception.namer import PHOTOS, WEIGHTS, Namer, NamerConfig, SignNet, cut_out, describe, standardised
 from perception.templates import NO_SIGN
 
 PARITY = 1e-4
@@ -119,6 +119,16 @@ def test_no_class_beyond_gtsrb_is_answered(tmp_path):
     with (tmp_path / "names.csv").open() as file:
         row = next(csv.DictReader(file))
     assert 0 <= int(row["class_id"]) < NO_SIGN and float(row["confidence"]) < 0.5
+
+
+def test_depth_and_widths_are_settings():
+    """Without them it is the network of before: weights that were trained then still load."""
+    crop = torch.zeros(2, 40, 40, 3, dtype=torch.uint8)
+    counts = {config: sum(p.numel() for p in SignNet(config).eval().parameters())
+              for config in (NamerConfig(), NamerConfig(last=112), NamerConfig(fine=2), PHOTOS)}
+    assert counts[NamerConfig()] == counts[NamerConfig(last=112)] == 352_388
+    assert counts[NamerConfig(fine=2)] == 352_388 + 2 * (24 * 24 * 9 + 48) and counts[PHOTOS] == 304_564
+    assert SignNet(NamerConfig(stem=8, middle=8, top=16, last=24, fine=1)).eval()(crop).shape == (2, 44)
 
 
 def test_weights_of_another_kind_are_refused(tmp_path):
