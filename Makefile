@@ -25,9 +25,7 @@ perception: setup  ## every camera network from nothing, from drawn pictures alo
 		--usual-share 1 --seed 5
 	$(BIN)/nanodrive perceive --train --data data/drives
 	$(BIN)/nanodrive perceive --train-glimpse --data data/drives --weights runs/perception/perception
-	$(BIN)/nanodrive perceive --train-namer --epochs 11 --steps 500 --out runs/painted
-	$(BIN)/nanodrive perceive --train-namer --start runs/painted/namer --data data/drives --epochs 6 --steps 250 \
-		--rate 1.5e-3
+	$(BIN)/nanodrive perceive --train-namer --epochs 26 --steps 500
 	$(BIN)/nanodrive perceive --train-scout --steps 3600 --epoch-steps 200 --val-scenes 120
 	$(BIN)/nanodrive perceive --train-lights --steps 3500
 	$(BIN)/nanodrive generate --out data/roads --train-frames 4000 --val-frames 500

@@ -2,9 +2,9 @@
 
 Endless, seeded and the same in any process: batch number k of a seed is a function of (seed, k) alone. The ranges
 follow what is known to carry over to photographs (Lopes da Silva and Fernandes 2022: affine and perspective, noise,
-blur, brightness 10 + u^2 * 245), lie around the contrast and sharpness of photographs of signs, and reach beyond them to
-the worse: where half of the crops could not be read by anybody, training learned less. All is mixed and blurred as linear
-light, which makes thin strokes paler and greys darker than blurred sRGB would. No photograph enters here.
+blur, brightness 10 + u^2 * 245), lie around the contrast and sharpness of photographs of signs, and reach beyond them
+to the worse: where half of the crops could not be read by anybody, training learned less. All is mixed and blurred as
+linear light, which makes thin strokes paler and greys darker than blurred sRGB would. No photograph enters here.
 """
 
 from __future__ import annotations

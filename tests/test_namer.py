@@ -24,6 +24,12 @@ def namer():
 
 
 @pytest.fixture(scope="module")
+def unseen():
+    """Plates of a seed that neither training nor its judges have seen."""
+    return templates.build_bank(77, looks=2, others=20, backdrops=30)
+
+
+@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Three pictures of two signs, of any sizes, named out of order."""
     path = tmp_path_factory.mktemp("signs")
@@ -35,17 +41,28 @@ def folder(tmp_path_factory):
 
 def test_the_shipped_network_is_small(namer):
     tensors, meta = checkpoint.load(WEIGHTS)
-    assert meta["num_parameters"] < 450_000 and sum(t.numel() for t in tensors.values()) >= meta["num_parameters"]
+    assert meta["num_parameters"] < 360_000 and sum(t.numel() for t in tensors.values()) >= meta["num_parameters"]
     assert WEIGHTS.with_suffix(".safetensors").stat().st_size < 1_200_000
     assert meta["classes"] == list(Namer.classes) == [*(sign.name for sign in SIGNS), "none"]
     assert [sign.gtsrb_class for sign in SIGNS] == list(range(43)), "rows are GTSRB's ids"
 
 
-def test_unseen_painted_crops_are_named_and_confidence_is_a_share(namer):
-    """Plates and crops of a seed that neither training nor its judges have seen."""
-    pictures, labels = crops.batch(templates.build_bank(77, looks=2, others=20, backdrops=30), 600, 77, 0)
+def test_unseen_painted_crops_are_named_and_confidence_is_a_share(namer, unseen):
+    """As dark, blurred and hidden as training's crops: many cannot be read by anybody. Measured: 0.872."""
+    pictures, labels = crops.batch(unseen, 600, 77, 0)
     figures = train_namer.measure(np.log(namer.name(pictures) + 1e-12), labels)
-    assert figures["accuracy"] > 0.80 and figures["ece"] < 0.05
+    assert figures["accuracy"] > 0.85 and figures["none_recall"] > 0.8 and figures["ece"] < 0.05
+
+
+@pytest.mark.parametrize("light", [1.0, 0.08])
+def test_unseen_plates_in_even_light_are_read(namer, unseen, light):
+    """48 px, worn and defaced as they are, by day and nearly black: 85 of 86 when measured."""
+    rows, labels = np.concatenate(unseen.rows_of[:NO_SIGN]), np.repeat(np.arange(NO_SIGN), 2)
+    plates = unseen.pictures[1][rows].astype(np.float32) / 255
+    shown = plates[..., :3] * plates[..., 3:] + 0.24 * (1 - plates[..., 3:])
+    pictures = np.round(255 * light * shown ** (1 / 2.2)).astype(np.uint8)
+    named = namer.name(list(pictures))[:, :NO_SIGN].argmax(1)
+    assert (named == labels).mean() > 0.95
 
 
 def test_backends_agree(namer):
