@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal
@@ -83,7 +83,8 @@ class TrainNamerConfig:
     """checkpoint to start from, without its ending; default: weights by chance"""
     blend: float = 0.5
     """how far from the weights started from towards the new ones those shipped lie, 0 to 1"""
-    model: NamerConfig = field(default_factory=lambda: PHOTOS)
+    model: NamerConfig = PHOTOS
+    """widths of the network"""
 
     def __post_init__(self) -> None:
         require_within(self, [("epochs", 1, 10_000), ("steps", 1, 100_000), ("batch", 2, 4096), ("rate", 1e-6, 1.0),
