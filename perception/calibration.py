@@ -44,8 +44,17 @@ def fitted(confidence: Array, is_right: Array) -> OddsMap:
     for _ in range(NEWTON_STEPS):
         share = 1 / (1 + np.exp(-rows @ weight))
         gradient = rows.T @ (share - is_right) + (weight - UNCHANGED)
-        weight = weight - np.linalg.solve((rows * (share * (1 - share))[:, None]).T @ rows + np.eye(2), gradient)
+        step = np.linalg.solve((rows * (share * (1 - share))[:, None]).T @ rows + np.eye(2), gradient)
+        while _misfit(weight - step, rows, is_right) > _misfit(weight, rows, is_right) + 1e-9:
+            step = step / 2  # a whole step leads too far where nearly all confidences are alike
+        weight = weight - step
     return float(weight[0]), float(weight[1])
+
+
+def _misfit(weight: Array, rows: Array, is_right: Array) -> float:
+    """What `fitted` makes small: the claims' negative log-likelihood, and how far the map is from none."""
+    odds = rows @ weight
+    return float((np.logaddexp(0.0, odds) - odds * is_right).sum() + ((weight - UNCHANGED) ** 2).sum() / 2)
 
 
 def mapped(confidence: Array, by: OddsMap) -> Array:

@@ -56,3 +56,11 @@ def test_a_true_head_is_left_as_it_is_and_zero_stays_zero():
     assert fitted(sure[:20], np.ones(20, bool)) == UNCHANGED, "too few to tell"
     assert mapped(np.array([0.0, 0.5, 1.0]), (2.0, 1.0))[0] == 0.0
     assert np.isfinite(fitted(np.ones(100), np.ones(100, bool))).all(), "always sure and always right"
+
+
+def test_a_map_is_found_where_nearly_all_confidences_are_alike():
+    """A step of Newton's method that leads too far is shortened: without that the map of these runs away."""
+    sure = np.concatenate([np.linspace(0.990, 0.9999, 2000), [0.55, 0.6, 0.7] * 10])
+    right = np.concatenate([np.arange(2000) % 5 > 0, np.zeros(30, bool)])
+    by = fitted(sure, right)
+    assert mapped(sure[:2000], by).mean() == pytest.approx(0.8, abs=0.02) and abs(by[0]) < 5
