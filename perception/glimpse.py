@@ -1,8 +1,9 @@
 """A glimpse: what the band's heat-maps found is cut out of the full frame, and a second, small network looks again.
 
-It says exactly where the sign or light is, whether it is there at all, and what a light shows: the band's cells of 4 px
-find nearly everything, but place small things a pixel off, which is a fifth of a sign 25 m away. Names of signs are
-namer.py's business; how this network learns is train_glimpse.py's.
+It says exactly where the sign, light or vehicle is, whether it is there at all, what a light shows, and how far a
+vehicle is: the band's cells of 4 px find nearly everything, but place things a pixel off, which is a fifth of a sign
+25 m away, and a twelfth of the way to a car there. Names of signs are namer.py's business; how this network learns is
+train_glimpse.py's.
 """
 
 from __future__ import annotations
@@ -26,17 +27,19 @@ WEIGHTS = Path(__file__).parent / "weights" / "glimpse"
 CROP_PX = 32
 REACH = 2.0  # a crop is so many times as wide as the longer side of its box
 SMALLEST_PX = 5.0  # boxes are taken for at least as large
-GLIMPSED = ("sign", "light")  # the first of KINDS
+GLIMPSED = ("sign", "light", "vehicle")  # the first of KINDS
 STACKED_FROM = 0.3  # above and below a sign found so surely another is looked for: posts carry up to three
+STACKED_PX = 5.0  # if it is at least so high
 STACKED_SIDES = 1.05  # so many of its heights away
-ANSWERS = 4 + 1 + NUM_PHASES
+ANSWERS = 4 + 1 + NUM_PHASES + 1
+LOWEST_PX = 2.0  # a box that ends less below the horizon tells no distance
 
 
 class GlimpseNet(nn.Module):
-    """Crops uint8 (K, 32, 32, 3) and kinds (K, 2) one-hot to (K, 10).
+    """Crops uint8 (K, 32, 32, 3) and kinds (K, 3) one-hot to (K, 11).
 
     Those are: the middle's offset x, y [crop sides], log width and log height over the box's, the logit that the thing
-    is there, and logits of a light's phase.
+    is there, logits of a light's phase, and log of a vehicle's distance over `ground_m` of the box.
     """
 
     def __init__(self) -> None:
@@ -57,11 +60,12 @@ class GlimpseNet(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """What glimpses say of boxes (N, 2, M) of the kinds GLIMPSED; where none was asked for, what was given, and 0."""
+    """What glimpses say of boxes (N, 3, M) of the kinds GLIMPSED; where none was asked for, what was given, and 0."""
 
-    box_px: Array  # (N, 2, M, 4) float32, left, top, right, bottom
-    share: Array  # (N, 2, M) float32, how likely it is there
+    box_px: Array  # (N, 3, M, 4) float32, left, top, right, bottom
+    share: Array  # (N, 3, M) float32, how likely it is there
     phases: Array  # (N, M, 5) float32, logits of the phase of lights
+    log_distance: Array  # (N, M) float32, of vehicles, over that of the ground at the given box's lower edge
 
 
 class Glimpse:
@@ -81,9 +85,10 @@ class Glimpse:
         return Glimpse(model, backend)
 
     def look(self, frames: Array, box_px: Array, is_asked: Array) -> Looked:
-        """Look again at the boxes (N, 2, M, 4) of uint8 frames (N, H, W, 3) where `is_asked` (N, 2, M) holds."""
+        """Look again at the boxes (N, 3, M, 4) of uint8 frames (N, H, W, 3) where `is_asked` (N, 3, M) holds."""
         box, share = box_px.copy(), np.zeros(is_asked.shape, np.float32)
         phases = np.zeros((*is_asked[:, 0].shape, NUM_PHASES), np.float32)
+        log_distance = np.zeros(is_asked[:, 0].shape, np.float32)
         at = np.argwhere(is_asked)
         if len(at):
             asked = box_px[is_asked]
@@ -91,20 +96,27 @@ class Glimpse:
             answers = self._answers(crops, np.eye(len(GLIMPSED), dtype=np.float32)[at[:, 1]])
             box[is_asked] = placed(asked, answers[:, :4])
             share[is_asked] = 1 / (1 + np.exp(-answers[:, 4]))
-            of_light = at[:, 1] == GLIMPSED.index("light")
-            phases[at[of_light, 0], at[of_light, 2]] = answers[of_light, 5:]
-        return Looked(box, share, phases)
+            of_light, of_vehicle = (at[:, 1] == GLIMPSED.index(kind) for kind in ("light", "vehicle"))
+            phases[at[of_light, 0], at[of_light, 2]] = answers[of_light, 5:-1]
+            log_distance[at[of_vehicle, 0], at[of_vehicle, 2]] = answers[of_vehicle, -1]
+        return Looked(box, share, phases, log_distance)
 
 
 def stacked(box_px: Array, peak: Array) -> tuple[Array, Array]:
-    """Boxes (N, 2, M, 4) and peaks (N, 2, M) of what was found, and of where a sign may hang above and below each sign:
-    (N, 2, 3 M, 4) and (N, 2, 3 M). Cells of 4 px tell two signs on one post as one.
+    """Boxes (N, 3, M, 4) and peaks (N, 3, M) of what was found, and of where a sign may hang above and below each sign:
+    (N, 3, 3 M, 4) and (N, 3, 3 M). Cells of 4 px tell two signs on one post as one.
     """
-    step = np.zeros_like(box_px)
-    step[..., 1] = step[..., 3] = STACKED_SIDES * (box_px[..., 3] - box_px[..., 1])
-    maybe = np.where(peak >= STACKED_FROM, peak, np.float32(0))
-    maybe[:, GLIMPSED.index("light")] = 0.0
+    step, height = np.zeros_like(box_px), box_px[..., 3] - box_px[..., 1]
+    step[..., 1] = step[..., 3] = STACKED_SIDES * height
+    maybe = np.where((peak >= STACKED_FROM) & (height >= STACKED_PX), peak, np.float32(0))
+    maybe[:, 1:] = 0.0
     return np.concatenate([box_px, box_px - step, box_px + step], 2), np.concatenate([peak, maybe, maybe], 2)
+
+
+def ground_m(box_px: Array, height_px: float, focal_px: float, camera_m: float) -> Array:
+    """How far the ground is (...,) [m] where a level camera sees it at the lower edge of boxes (..., 4)."""
+    below_px = np.maximum(box_px[..., 3] - height_px / 2, LOWEST_PX)
+    return np.asarray(focal_px * camera_m / below_px, np.float32)
 
 
 def sides_px(box_px: Array) -> Array:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from perception.show import cut_to_view, overlay
 NOISE, COPIES = 0.15, 12  # of SmoothGrad: share of the range, number
 PATCHES = 10, 20  # places of a grey patch that covers 2 x 2 of as many cells
 MATCH_IOU = 0.3  # a sign called where it is
+DIAGRAMS = 5  # of reliability, side by side
 
 # What a head is asked: one number for each frame, from its outputs.
 QUESTIONS: dict[str, Callable[[dict[str, Tensor]], Tensor]] = {
@@ -157,16 +159,15 @@ def called_as(percept: Percept, labels: dict[str, Array]) -> tuple[Array, Array]
 def _judged(perceiver: Perceiver, val: dataset.Frames) -> list[str]:
     """Reliability diagrams and the confusion matrix on val frames."""
     percept = perceiver.perceive_all(val.rgb, val.labels["command"])
-    answers = claims_of(percept, val.labels)
+    answers = list(claims_of(percept, val.labels, val.camera.width_px).items())
 
-    def draw(axes: Sequence[Any]) -> None:
-        for axis, (head, (confidence, is_right)) in zip(axes, answers.items(), strict=True):
+    def draw(axes: Sequence[Any], some: list[tuple[str, tuple[Array, Array]]]) -> None:
+        for axis, (head, (confidence, is_right)) in zip(axes, some, strict=True):
             count, sure, holds = reliability(confidence, is_right).T
             axis.plot([0, 1], [0, 1], color="#888", linestyle="--")
             axis.plot(sure[count > 0], holds[count > 0], marker="o", color="#2f6fde")
-            axis.set(title=f"{head}: calibration error {expected_error(confidence, is_right):.3f} over "
-                           f"{len(confidence)}", xlabel="confidence", ylabel="share that holds", xlim=(0, 1),
-                     ylim=(0, 1))
+            axis.set(title=f"{head}: error {expected_error(confidence, is_right):.3f} over {len(confidence)}",
+                     xlabel="confidence", ylabel="share that holds", xlim=(0, 1), ylim=(0, 1))
 
     table = confusion(*called_as(percept, val.labels), len(SIGNS) + 1)[:-1]
     shares = table / table.sum(1, keepdims=True).clip(1)
@@ -178,4 +179,6 @@ def _judged(perceiver: Perceiver, val: dataset.Frames) -> list[str]:
         axes[0].set_yticklabels([sign.name for sign in SIGNS], fontsize=4)
         axes[0].set_xticklabels([*(sign.name for sign in SIGNS), "not seen"], fontsize=4, rotation=90)
 
-    return [f"<h2>On {len(val)} val frames</h2>", pages.figure(draw, len(answers)), pages.figure(draw_table, 1)]
+    rows = [answers[k:k + DIAGRAMS] for k in range(0, len(answers), DIAGRAMS)]
+    return [f"<h2>On {len(val)} val frames</h2>", *(pages.figure(partial(draw, some=some), len(some)) for some in rows),
+            pages.figure(draw_table, 1)]

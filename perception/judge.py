@@ -18,7 +18,7 @@ from rich.table import Table
 
 from envs.config import CameraConfig, require, require_within
 from envs.geometry import Array, wrap_angle
-from envs.labels import LEAD_MAX_M, PATH_STATIONS_M, lane_rows
+from envs.labels import LEAD_MAX_M, lane_rows
 from envs.lane_lines import anchor_rows
 from envs.roads.network import Command, Control
 from envs.signs import SIGNS
@@ -149,7 +149,8 @@ def wholes(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> 
         for suffix in ("", "_any") if asked.kind == "sign" else ("",):
             scores = _precision(percept, labels, camera, asked, by_class=not suffix)
             found |= {f"{prefix}_{name}{suffix}": value for name, value in scores.items()}
-    return found | {f"{head}_ece": expected_error(*claims) for head, claims in claims_of(percept, labels).items()}
+    return found | {f"{head}_ece": expected_error(*claims)
+                    for head, claims in claims_of(percept, labels, camera.width_px).items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,15 +202,13 @@ def _f1(hits: Array, told: Array, there: Array) -> tuple[Array, Array]:
 
 
 def _path(percept: Percept, labels: dict[str, Array]) -> Ratios:
-    near = np.array(PATH_STATIONS_M) <= metrics.NEAR_M
-    truth, guess = labels["path_m"][:, near], percept.path_m[:, near]
-    heading, told = metrics.headings(truth), metrics.headings(guess)
-    lateral = np.cos(heading) * (guess - truth)[..., 1] - np.sin(heading) * (guess - truth)[..., 0]
+    heading, told = (metrics.headings(path[:, metrics.NEAR]) for path in (labels["path_m"], percept.path_m))
+    lateral = metrics.lateral_errors(percept.path_m, labels["path_m"])
     turned = np.degrees(np.abs(wrap_angle(told - heading)))
     follows = np.broadcast_to(labels["command"][:, [Command.FOLLOW]] > 0, lateral.shape)
     where = {"": np.ones_like(lateral, bool), "_along_lanes": follows, "_at_junctions": ~follows}
     return {f"path_{name}{part}": _each(values, rows) for part, rows in where.items()
-            for name, values in (("lateral_m", np.abs(lateral)), ("heading_deg", turned))}
+            for name, values in (("lateral_m", lateral), ("heading_deg", turned))}
 
 
 def _lines(percept: Percept, labels: dict[str, Array], camera: CameraConfig) -> Ratios:

@@ -19,6 +19,7 @@ from perception.perceiver import NO_SIGN, Percept
 from perception.tasks import BLIND_STOP_M
 
 NEAR_M = 20.0  # the path is judged this far
+NEAR = np.array(PATH_STATIONS_M) <= NEAR_M
 BOUNDARY_SHARE = 0.015  # of the width: a boundary point this near is right (5 px of 320)
 MATCH_IOU = 0.5  # COCO's AP50
 RANGES_M = ((0, 10), (10, 20), (20, 40))  # sign reading is told by distance
@@ -65,13 +66,15 @@ def distance_to_perfect(figures: dict[str, float], floor: dict[str, float]) -> f
 
 def _path(percept: Percept, labels: dict[str, Array]) -> dict[str, float]:
     """Mean distance to the side of the true path, and mean angle between both, up to NEAR_M ahead."""
-    near = np.array(PATH_STATIONS_M) <= NEAR_M
-    truth, guess = labels["path_m"][:, near], percept.path_m[:, near]
-    heading, guess_heading = headings(truth), headings(guess)
-    delta = guess - truth
-    lateral = np.cos(heading) * delta[..., 1] - np.sin(heading) * delta[..., 0]
-    return {"path_lateral_m": float(np.abs(lateral).mean()),
-            "path_heading_deg": float(np.degrees(np.abs(wrap_angle(guess_heading - heading))).mean())}
+    truth, guess = labels["path_m"][:, NEAR], percept.path_m[:, NEAR]
+    return {"path_lateral_m": float(lateral_errors(percept.path_m, labels["path_m"]).mean()),
+            "path_heading_deg": float(np.degrees(np.abs(wrap_angle(headings(guess) - headings(truth)))).mean())}
+
+
+def lateral_errors(told_m: Array, truth_m: Array) -> Array:
+    """Distances (N, K) [m] to the side of true paths (N, 12, 2) at the stations up to NEAR_M ahead."""
+    heading, delta = headings(truth_m[:, NEAR]), (told_m - truth_m)[:, NEAR]
+    return np.asarray(np.abs(np.cos(heading) * delta[..., 1] - np.sin(heading) * delta[..., 0]))
 
 
 def headings(points_m: Array) -> Array:

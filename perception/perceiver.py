@@ -28,22 +28,23 @@ from perception.calibration import UNCHANGED, OddsMap, mapped
 from perception.checkpoint import CheckpointError
 from perception.export import OnnxNet
 from perception.finder import KINDS, PEAK_SHARE, is_twin
-from perception.glimpse import GLIMPSED, Glimpse, stacked
+from perception.glimpse import GLIMPSED, Glimpse, ground_m, stacked
 from perception.model import DriveNet, ModelConfig, frozen
 from perception.namer import Namer
 from perception.surroundings import Surroundings, called, own_phase, said
 
 WEIGHTS = Path(__file__).parent / "weights" / "perception"
+READER = WEIGHTS.with_name("reader")  # a namer that has learned how this camera shows the town's signs
 NO_SIGN = -1
 SEEN_SHARE = 0.5  # a boundary point is given where its presence is at least this likely
 MARGIN = 0.1  # of a sign's size, left about it on each side for the namer
 CAMERA_TO_BUMPER_M = EGO_SHAPE.front_m - CameraConfig().forward_m
 STOP_SIGN, YIELD_SIGN = SIGN_INDEX["stop"], SIGN_INDEX["yield"]
 SIGN_SAYS = 5.0  # log odds that a sign read for certain adds to the kind of its line
-SIGN, LIGHT = KINDS.index("sign"), KINDS.index("light")
-GLIMPSE_SHARE = 0.15  # fainter peaks are not looked at again
+SIGN, LIGHT, VEHICLE = (KINDS.index(kind) for kind in GLIMPSED)
+GLIMPSED_FROM = np.array([0.15, 0.15, PEAK_SHARE], np.float32)[:, None]  # fainter peaks are not looked at again
 BATCH = 50  # frames that are looked at together
-PATH_ERROR_M = 0.5  # expected lateral error at which the path's confidence is one half
+PATH_ERROR_M = 0.5  # expected lateral error at which the path's confidence is one half, before it is calibrated
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class Percept:
     """What one look at N frames says; lengths in metres, pixels of the full frame, confidences in [0, 1]."""
 
     path_m: Array  # (N, 12, 2) float32, ego frame, at PATH_STATIONS_M along the way the command asks for
-    path_confidence: Array  # (N,) float32, 1 / (1 + expected lateral error / 0.5 m)
+    path_confidence: Array  # (N,) float32, that it lies within claims.PATH_RIGHT_M on average, up to 20 m ahead
     boundaries_px: Array  # (N, 2, 16) float32, u of the own lane's left and right boundary at LANE_ROWS rows; nan: none
     boundary_confidence: Array  # (N, 2) float32, mean presence over the rows
     lead_m: Array  # (N, 20) float32, nearest obstacle by image column, up to LEAD_MAX_M
@@ -113,7 +114,7 @@ class Perceiver:
         if camera is not None:
             _require_same_view(camera, trained, source)
         by = "torch" if backend == "torch" else "onnx"
-        return Perceiver(model, camera or trained, backend, Namer.load(backend=by), Glimpse.load(backend=by))
+        return Perceiver(model, camera or trained, backend, Namer.load(READER, by), Glimpse.load(backend=by))
 
     def perceive(self, camera: Array, command: Array) -> Percept:
         """Look at frames uint8 (N, H, W, 3) with commands (N, 5), one-hot of Command and metres to the manoeuvre."""
@@ -124,7 +125,7 @@ class Perceiver:
             present = torch.sigmoid(outputs["boundary_logit"])
         out = {name: value.numpy() for name, value in outputs.items()}
         if self._glimpse is not None:
-            out |= _looked_again(self._glimpse, camera, out)
+            out |= _looked_again(self._glimpse, camera, out, self.camera)
         seen, stop_m = present.numpy(), (out["stop"] * STOP_MAX_M).clip(0, STOP_MAX_M)
         box_px = out["box"][:, SIGN] * np.array([width, height, width, height], np.float32)
         peak, distance_m = out["peak"][:, SIGN], out["distance_m"][:, SIGN]
@@ -152,43 +153,50 @@ class Perceiver:
         return joined([self.perceive(camera[k:k + BATCH], command[k:k + BATCH]) for k in starts])
 
 
-def _looked_again(glimpse: Glimpse, camera: Array, out: dict[str, Array]) -> dict[str, Array]:
-    """Boxes, peaks, distances and phases of signs and lights after a glimpse at each that is not too faint, and at what
-    may hang above and below a sign; and what the own light shows, by the phases seen so.
+def _looked_again(glimpse: Glimpse, camera: Array, out: dict[str, Array], view: CameraConfig) -> dict[str, Array]:
+    """Boxes, peaks, distances and phases after a glimpse at each sign, light and vehicle that is not too faint, and at
+    what may hang above and below a sign; and what the own light shows, by the phases seen so.
     """
     size = np.array([camera.shape[2], camera.shape[1]] * 2, np.float32)
     few, most = slice(0, len(GLIMPSED)), out["peak"].shape[2]
-    box_px, peak = stacked(out["box"][:, few] * size, out["peak"][:, few])
-    is_asked = peak >= GLIMPSE_SHARE
-    looked = glimpse.look(camera, box_px, is_asked)
-    peak = np.sqrt(peak * looked.share)
-    order = np.argsort(-peak, axis=2, kind="stable")
-    order[:, LIGHT] = np.arange(order.shape[2])  # lights keep their places: their phases go with them
-    box_px, peak, distance_m = (np.take_along_axis(values, rows, 2) for values, rows in (
-        (looked.box_px, order[..., None]), (peak, order), (np.tile(out["distance_m"][:, few], (1, 1, 3)), order)))
-    peak = np.where(is_twin(torch.from_numpy(box_px)).numpy(), np.float32(0), peak)
+    given_px, peak = stacked(out["box"][:, few] * size, out["peak"][:, few])
+    is_asked = peak >= GLIMPSED_FROM
+    looked = glimpse.look(camera, given_px, is_asked)
+    peak, distance_m = np.sqrt(peak * looked.share), np.tile(out["distance_m"][:, few], (1, 1, 3))
+    box_px = looked.box_px
+    distance_m[:, VEHICLE] = np.where(is_asked[:, VEHICLE], np.exp(looked.log_distance) * ground_m(
+        given_px[:, VEHICLE], size[1], size[0] / view.width_px * view.focal_px, view.height_m), distance_m[:, VEHICLE])
+    best = np.argsort(-peak[:, SIGN], axis=1, kind="stable")[:, :most]  # the rest was not asked for above and below
     new = {name: out[name].copy() for name in ("box", "peak", "distance_m")}
-    new["box"][:, few] = box_px[:, :, :most] / size
-    new["peak"][:, few], new["distance_m"][:, few] = peak[:, :, :most], distance_m[:, :, :most]
-    of_light = is_asked[:, LIGHT, :most, None]
-    phases = np.where(of_light, looked.phases[:, :most], out["light_phases"])
-    return new | {"light_phases": phases, "light_share": own_phase(out | {"light_phases": phases}, of_light[..., 0])}
+    for name, values in (("box", box_px / size), ("peak", peak), ("distance_m", distance_m)):
+        new[name][:, few] = values[:, :, :most]
+        rows = best[..., None] if name == "box" else best
+        new[name][:, SIGN] = np.take_along_axis(values[:, SIGN], rows, 1)
+    twins = is_twin(torch.from_numpy(new["box"][:, [SIGN]] * size)).numpy()[:, 0]
+    new["peak"][:, SIGN] = np.where(twins, np.float32(0), new["peak"][:, SIGN])
+    is_read = is_asked[:, LIGHT, :most]
+    phases = np.where(is_read[..., None], looked.phases[:, :most], out["light_phases"])
+    return new | {"light_phases": phases, "light_share": own_phase(out | {"light_phases": phases}, is_read)}
 
 
 def calibrated(percept: Percept, odds: Mapping[str, OddsMap]) -> Percept:
     """The percept with its confidences as the maps of log odds by head say (claims.py); what is told stays."""
     if not odds or percept.around is None:
         return percept
-    def new(seen: Percept | Surroundings, heads: tuple[str, ...]) -> dict[str, Any]:
-        return {f"{head}_confidence": mapped(getattr(seen, f"{head}_confidence"), odds.get(head, UNCHANGED))
-                for head in heads}
     around, rows = percept.around, np.arange(len(percept.path_m))
     before = around.my_light_confidence
     sure = mapped(before, odds.get("my_light", UNCHANGED))
     share = around.my_light_share * ((1 - sure) / np.maximum(1 - before, 1e-6))[:, None]
     share[rows, around.my_light] = sure
-    around = replace(around, my_light_share=share.astype(np.float32), **new(around, ("light", "vehicle", "person")))
-    return replace(percept, around=around, **new(percept, ("sign", "stop")))
+    around = replace(around, my_light_share=share.astype(np.float32), **_mapped(around, odds))
+    return replace(percept, around=around, **_mapped(percept, odds))
+
+
+def _mapped(seen: Percept | Surroundings, odds: Mapping[str, OddsMap]) -> dict[str, Array]:
+    """The confidences of a percept's or its surroundings' own fields for which there are maps."""
+    own = {field.name for field in fields(seen)}
+    names = {head: head if head == "drivable" else f"{head}_confidence" for head in odds}
+    return {name: mapped(getattr(seen, name), odds[head]) for head, name in names.items() if name in own}
 
 
 def _named(namer: Namer | None, camera: Array, box_px: Array, is_asked: Array) -> tuple[Array, Array]:

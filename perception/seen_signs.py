@@ -1,7 +1,7 @@
 """Signs cut out of generated frames as the driving loop shows them to the namer: small, in weather, never quite fitted.
 
-They join the painted crops of crops.py when the namer learns, so that it reads the town's signs, too. What is no sign
-is cut from places where none is.
+They join the painted crops of crops.py when the reader learns, the namer that drives. What is no sign is cut from
+places where none is.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from perception.dataset import Frames, Look
 from perception.looks import disturbed
 from perception.model import DriveNet, ModelConfig, band_of, describe, glance_of
 from perception.namer import Namer
-from perception.perceiver import Perceiver, Percept, calibrated
+from perception.perceiver import READER, Perceiver, Percept, calibrated
 from perception.schedule import move_average, one_cycle
 from perception.show import overlay
 from perception.tasks import TASKS
@@ -117,7 +117,7 @@ class Training:
     """The state of a run: weights, their running mean, the optimizer, what was best. On disk after every epoch."""
 
     def __init__(self, config: TrainConfig, train: Frames) -> None:
-        self.config, self.camera, self.namer = config, train.camera, Namer.load()
+        self.config, self.camera, self.namer = config, train.camera, Namer.load(READER)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = DriveNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -224,7 +224,7 @@ def finish(stem: Path, val: Frames, floor: dict[str, float]) -> dict[str, Any]:
     checkpoint.save(stem, tensors, meta | {"odds": {}})
     percept = Perceiver.load(stem).perceive_all(val.rgb, val.labels["command"])
     odds = {head: fitted(confidence, is_right)
-            for head, (confidence, is_right) in claims_of(percept, val.labels).items()}
+            for head, (confidence, is_right) in claims_of(percept, val.labels, val.camera.width_px).items()}
     figures: dict[str, Any] = checkpoint.plain(figures_of(calibrated(percept, odds), val, floor))
     checkpoint.save(stem, tensors, meta | {"odds": odds, "figures": figures, "floor": checkpoint.plain(floor)})
     return figures

@@ -1,8 +1,8 @@
-"""`nanodrive perceive --train-glimpse`: the second look at signs and lights learns from what the first look found.
+"""`nanodrive perceive --train-glimpse`: the second look learns from what the first look found.
 
-The trained camera network says where it finds signs and lights in the train frames, right or wrong; crops of these,
-moved and scaled a little more each epoch, are what the glimpse learns from. Its figures are of val frames: how well
-boxes fit before and after, and whether what is there is told from what is not.
+The trained camera network says where it finds signs, lights and vehicles in the train frames, right or wrong; crops
+of these, moved and scaled a little more each epoch, are what the glimpse learns from. Its figures are of val frames:
+how well boxes fit before and after, whether what is there is told from what is not, and how far off distances are.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
-from envs.config import require, require_within
+from envs.config import CameraConfig, require, require_within
 from envs.geometry import Array
 from perception import checkpoint, dataset
 from perception.dataset import Frames, Look
 from perception.export import OnnxNet
-from perception.glimpse import GLIMPSED, GlimpseNet, cut, offsets, placed, stacked
+from perception.glimpse import GLIMPSED, GlimpseNet, cut, ground_m, offsets, placed, stacked
 from perception.metrics import MATCH_IOU, boxes_iou
 from perception.model import normalised
 from perception.perceiver import WEIGHTS, load_network
 from perception.schedule import move_average, one_cycle
 
-FAINTEST = 0.1  # peaks below this are not learned from
+FAINTEST = np.array([0.1, 0.1, 0.25], np.float32)[:, None]  # peaks of GLIMPSED below this are not learned from
 SURE_IOU, NONE_IOU = 0.2, 0.05  # a box so much on a thing shows it; one so little shows none
 MOVED, SCALED = 0.08, 0.15  # spread of what is added to the boxes: shares of their size, and of the log of it
 AVERAGE_DECAY = 0.998
@@ -46,7 +46,7 @@ class TrainGlimpseConfig:
     """the camera network that finds, without its ending; default: the shipped one"""
     out: Path = Path("runs/glimpse")
     """folder of the checkpoint and the training state"""
-    epochs: int = 8
+    epochs: int = 6
     """passes over what was found"""
     batch: int = 256
     """crops a step"""
@@ -72,6 +72,7 @@ class Finds:
     truth_px: Array  # (K, 4) of the thing it is, if it is one
     is_there: Array  # (K,) bool
     phase: Array  # (K,) int64 of Phase, -1 for what is no light
+    distance_m: Array  # (K,) of vehicles, nan for the rest
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -116,24 +117,26 @@ def finds_in(network: OnnxNet, frames: Frames) -> Finds:
 
 
 def _matched(box_px: Array, peak: Array, labels: dict[str, Array], start: int) -> tuple[Array, ...]:
-    """The columns of Finds for some frames, from boxes (N, 2, M, 4) and peaks (N, 2, M)."""
+    """The columns of Finds for some frames, from boxes (N, 3, M, 4) and peaks (N, 3, M)."""
     columns = []
     for number, kind in enumerate(GLIMPSED):
-        there = labels[f"{kind}_distance_m"] > 0
+        there = (labels[f"{kind}_distance_m"] > 0) & np.isfinite(labels[f"{kind}_distance_m"])
         overlap = boxes_iou(box_px[:, number, :, None], labels[f"{kind}_box_px"][:, None]) * there[:, None]
         best, which = overlap.max(2), overlap.argmax(2)
         is_thing = best >= SURE_IOU
-        frame, k = np.nonzero((peak[:, number] >= FAINTEST) & (is_thing | (best <= NONE_IOU)))
+        frame, k = np.nonzero((peak[:, number] >= FAINTEST[number]) & (is_thing | (best <= NONE_IOU)))
         of = which[frame, k]
         phase = labels["light_phase"][frame, of] if kind == "light" else np.full(len(frame), -1)
+        is_far = is_thing[frame, k] & (kind == "vehicle")
         columns.append((start + frame, np.full(len(frame), number), box_px[frame, number, k],
                         labels[f"{kind}_box_px"][frame, of], is_thing[frame, k],
-                        np.where(is_thing[frame, k], phase, -1)))
+                        np.where(is_thing[frame, k], phase, -1),
+                        np.where(is_far, labels[f"{kind}_distance_m"][frame, of], np.float32(np.nan))))
     return tuple(np.concatenate(parts) for parts in zip(*columns, strict=True))
 
 
 def crops_of(frames: Frames, finds: Finds, rows: Array, box_px: Array) -> tuple[Tensor, Tensor]:
-    """Normalised pixels (K, 3, 32, 32) of glimpses at boxes (K, 4) for some rows of finds, and their kinds (K, 2)."""
+    """Normalised pixels (K, 3, 32, 32) of glimpses at boxes (K, 4) for some rows of finds, and their kinds (K, 3)."""
     crops = np.stack([cut(frames.rgb[finds.frame[row]], box) for row, box in zip(rows, box_px, strict=True)])
     return normalised(crops), torch.from_numpy(np.eye(len(GLIMPSED), dtype=np.float32)[finds.kind[rows]])
 
@@ -167,7 +170,7 @@ class Training:
             box = moved(finds.box_px[rows], rng)
             pixels, kind = crops_of(frames, finds, rows, box)
             answers = self.model.seen(Look.draw(len(rows), rng).applied(pixels, rng), kind)
-            loss = loss_of(answers, finds, rows, box)
+            loss = loss_of(answers, finds, rows, box, frames.camera)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.rate * one_cycle(self.step / self.steps)
             self.optimizer.zero_grad()
@@ -202,8 +205,8 @@ def moved(box_px: Array, rng: np.random.Generator) -> Array:
     return np.asarray(np.concatenate([middle - half, middle + half], 1), np.float32)
 
 
-def loss_of(answers: Tensor, finds: Finds, rows: Array, box_px: Array) -> Tensor:
-    """Box where something is there, whether it is, and phases of lights."""
+def loss_of(answers: Tensor, finds: Finds, rows: Array, box_px: Array, camera: CameraConfig) -> Tensor:
+    """Box where something is there, whether it is, phases of lights, and distances of vehicles."""
     is_there = torch.from_numpy(finds.is_there[rows])
     wanted = torch.from_numpy(offsets(box_px, finds.truth_px[rows]))
     phase = torch.from_numpy(finds.phase[rows].astype(np.int64))
@@ -212,8 +215,16 @@ def loss_of(answers: Tensor, finds: Finds, rows: Array, box_px: Array) -> Tensor
     if is_there.any():
         total = total + smooth_l1_loss(answers[is_there, :4] * scale, wanted[is_there] * scale, beta=0.2)
     if (phase >= 0).any():
-        total = total + 0.5 * cross_entropy(answers[:, 5:], phase, ignore_index=-1)
+        total = total + 0.5 * cross_entropy(answers[:, 5:-1], phase, ignore_index=-1)
+    farther = torch.from_numpy(np.log(finds.distance_m[rows] / _ground_m(box_px, camera)).astype(np.float32))
+    is_known = torch.isfinite(farther)
+    if is_known.any():
+        total = total + smooth_l1_loss(answers[is_known, -1] * 10, farther[is_known] * 10, beta=0.2)
     return total
+
+
+def _ground_m(box_px: Array, camera: CameraConfig) -> Array:
+    return ground_m(box_px, camera.height_px, camera.focal_px, camera.height_m)
 
 
 def measure(model: GlimpseNet, frames: Frames, finds: Finds) -> dict[str, float]:
@@ -227,7 +238,10 @@ def measure(model: GlimpseNet, frames: Frames, finds: Finds) -> dict[str, float]
     told = np.concatenate(answers)
     told_there, lit = (told[:, 4] > 0) == finds.is_there, finds.phase >= 0
     new = placed(finds.box_px, told[:, :4])
-    parts = {"phase_right": told[lit, 5:].argmax(1) == finds.phase[lit]}
+    far = np.isfinite(finds.distance_m)
+    distance_m = _ground_m(finds.box_px[far], frames.camera) * np.exp(told[far, -1])
+    parts = {"phase_right": told[lit, 5:-1].argmax(1) == finds.phase[lit],
+             "vehicle_abs_rel": np.abs(distance_m / finds.distance_m[far] - 1)}
     for number, kind in enumerate(GLIMPSED):
         parts[f"{kind}_told_from_none"] = told_there[finds.kind == number]
         there = finds.is_there & (finds.kind == number)

@@ -40,11 +40,11 @@ def filled(percept, labels, phase=Phase.RED, shift=0.0):
 def test_true_claims_hold_and_others_do_not(percept):
     labels = full(3)
     for shift, holds in ((0.0, True), (60.0, False)):
-        claims = claims_of(filled(percept, labels, shift=shift), labels)
+        claims = claims_of(filled(percept, labels, shift=shift), labels, 320)
         for head in ("sign", "light", "vehicle", "person"):
             assert claims[head][1].tolist() == [holds] * 3, head
-    assert claims_of(filled(percept, labels), labels)["my_light"][1].all()
-    wrong = claims_of(filled(percept, labels, Phase.GREEN), labels)
+    assert claims_of(filled(percept, labels), labels, 320)["my_light"][1].all()
+    wrong = claims_of(filled(percept, labels, Phase.GREEN), labels, 320)
     assert not wrong["my_light"][1].any() and not wrong["light"][1].any() and wrong["vehicle"][1].all()
 
 
@@ -58,3 +58,21 @@ def test_maps_change_confidences_and_nothing_else(percept):
         if "confidence" not in field.name and field.name != "my_light_share":
             assert getattr(new.around, field.name) is getattr(seen.around, field.name)
     assert calibrated(seen, {}) is seen
+
+
+def test_paths_lines_and_ground_hold_where_they_are_true(percept):
+    """The truth holds; a path 0.5 m aside, lines 8 px aside and ground for air do not, a line 2 px aside does."""
+    labels = full(3)
+    labels["lanes_px"][:, 3] = np.nan
+    around = replace(percept.around, lanes_px=labels["lanes_px"], drivable=labels["drivable"] / np.float32(255),
+                     lane_confidence=np.full((3, 4), 0.9, np.float32))
+    true = replace(percept, path_m=labels["path_m"], boundaries_px=labels["boundaries_px"], around=around)
+    claims = claims_of(true, labels, 320)
+    assert all(claims[head][1].all() for head in ("path", "boundary", "lane"))
+    assert len(claims["lane"][0]) == 9, "a line that is not told claims nothing"
+    assert np.array_equal(claims["drivable"][0] > 0.5, claims["drivable"][1])
+    labels["path_m"] = np.cumsum(np.ones((3, 12, 2), np.float32) * [2.0, 0.0], 1).astype(np.float32)
+    aside = replace(true, path_m=labels["path_m"] + np.array([0.0, 0.5], np.float32),
+                    boundaries_px=true.boundaries_px + 2, around=replace(around, lanes_px=around.lanes_px + 8))
+    claims = claims_of(aside, labels, 320)
+    assert not claims["path"][1].any() and not claims["lane"][1].any() and claims["boundary"][1].all()

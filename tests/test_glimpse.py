@@ -21,6 +21,7 @@ from perception.glimpse import (
     Glimpse,
     GlimpseNet,
     cut,
+    ground_m,
     offsets,
     placed,
     stacked,
@@ -54,13 +55,23 @@ def test_a_crop_beyond_the_border_repeats_it():
 def test_above_and_below_a_sign_another_is_looked_for():
     """A sign found surely, a faint one, and a sure light: only the first asks for what is above and below it."""
     box_px = np.stack([[box(100, 50, 8, 10), box(200, 50, 8, 10)]] * len(GLIMPSED))[None]
-    peak = np.array([[[0.8, 0.5 * STACKED_FROM], [0.9, 0.9]]], np.float32)
+    peak = np.array([[[0.8, 0.5 * STACKED_FROM], [0.9, 0.9], [0.9, 0.9]]], np.float32)
     more_px, more = stacked(box_px, peak)
-    assert more_px.shape == (1, 2, 6, 4) and (more_px[:, :, :2] == box_px).all() and (more[:, :, :2] == peak).all()
-    assert more[0, 0, 2:].tolist() == pytest.approx([0.8, 0.0, 0.8, 0.0]) and not more[0, 1, 2:].any()
+    assert more_px.shape == (1, len(GLIMPSED), 6, 4)
+    assert (more_px[:, :, :2] == box_px).all() and (more[:, :, :2] == peak).all()
+    assert more[0, 0, 2:].tolist() == pytest.approx([0.8, 0.0, 0.8, 0.0]) and not more[0, 1:, 2:].any()
     above, below = more_px[0, 0, 2], more_px[0, 0, 4]
     assert above[3] == pytest.approx(45, abs=1) and below[1] == pytest.approx(55, abs=1), "they touch the sign"
     assert (above[[0, 2]] == box_px[0, 0, 0, [0, 2]]).all()
+
+
+def test_the_ground_at_a_boxs_lower_edge_is_as_far_as_a_pinhole_says():
+    """80 degrees over 320 px, 1.4 m high: 26.7 px below the horizon the ground is 10 m away."""
+    camera = CameraConfig()
+    below = camera.focal_px * 1.4 / np.array([10.0, 20.0])
+    boxes = np.stack([box(160, 80 + px - 5, 20, 10) for px in below])
+    assert ground_m(boxes, 160, camera.focal_px, 1.4) == pytest.approx([10, 20], rel=1e-4)
+    assert np.isfinite(ground_m(box(160, 40, 20, 10), 160, camera.focal_px, 1.4)), "above the horizon there is none"
 
 
 sizes, places = st.floats(3, 60), st.floats(0, 320)
@@ -90,7 +101,7 @@ def squares():
         found[k] = box(u + rng.normal(0, 0.15) * side, v + rng.normal(0, 0.15) * side, side * rng.uniform(0.7, 1.4),
                        side * rng.uniform(0.7, 1.4))
     there = np.arange(num) % 2 == 0
-    finds = Finds(np.arange(num), np.zeros(num, int), found, truth, there, np.full(num, -1))
+    finds = Finds(np.arange(num), np.zeros(num, int), found, truth, there, np.full(num, -1), np.full(num, np.nan))
     return Frames(CameraConfig(), rgb, labels), finds
 
 
@@ -103,6 +114,20 @@ def test_learning_makes_boxes_fit_and_tells_something_from_nothing(squares, tmp_
     figures = measure(training.model, frames, finds)
     assert figures["sign_iou_after"] > figures["sign_iou_before"] + 0.15
     assert figures["sign_told_from_none"] > 0.95
+
+
+def test_learning_tells_how_far_a_vehicle_is_from_a_box_that_does_not_fit(squares, tmp_path):
+    """The squares stand on the ground: a guess whose lower edge is two pixels off is metres off far away."""
+    frames, finds = squares
+    view = frames.camera.height_px, frames.camera.focal_px, frames.camera.height_m
+    stands = finds.is_there & (finds.truth_px[:, 3] > 92)
+    finds = replace(finds, kind=np.full(len(finds), GLIMPSED.index("vehicle")), distance_m=np.where(
+        stands, ground_m(finds.truth_px, *view), np.nan))
+    before = np.abs(ground_m(finds.box_px, *view) / finds.distance_m - 1)[stands].mean()
+    training = Training(TrainGlimpseConfig(out=tmp_path, epochs=25, batch=32, threads=1), len(finds) // 32)
+    for _ in range(25):
+        training.learn(frames, finds)
+    assert measure(training.model, frames, finds)["vehicle_abs_rel"] < 0.7 * before
 
 
 def test_an_interrupted_run_goes_on_bit_for_bit(squares, tmp_path):
@@ -140,13 +165,16 @@ def test_finds_are_matched_to_what_is_there():
     rows = blank(1)
     put(rows, "sign", 0, box(100, 50, 10, 10), 9.0, **{"class": 7})
     put(rows, "light", 0, box(200, 50, 10, 20), 9.0, phase=3)
-    boxes = np.zeros((1, 2, 3, 4), np.float32)
+    boxes = np.zeros((1, len(GLIMPSED), 3, 4), np.float32)
     boxes[0, 0] = [box(101, 51, 10, 10), box(30, 60, 10, 10), box(100, 50, 10, 10)]
     boxes[0, 1] = [box(200, 50, 12, 18), box(208, 50, 10, 20), box(0, 0, 1, 1)]
-    peak = np.array([[[0.9, 0.5, 0.05], [0.8, 0.7, 0.01]]], np.float32)
+    put(rows, "vehicle", 0, box(160, 90, 30, 20), 15.0)
+    boxes[0, 2, 0] = box(162, 91, 28, 20)
+    peak = np.array([[[0.9, 0.5, 0.05], [0.8, 0.7, 0.01], [0.6, 0.0, 0.0]]], np.float32)
     found = Finds(*train_glimpse._matched(boxes, peak, rows, 5))
-    assert found.frame.tolist() == [5, 5, 5] and found.kind.tolist() == [0, 0, 1]
-    assert found.is_there.tolist() == [True, False, True] and found.phase.tolist() == [-1, -1, 3]
+    assert found.frame.tolist() == [5] * 4 and found.kind.tolist() == [0, 0, 1, 2]
+    assert found.is_there.tolist() == [True, False, True, True] and found.phase.tolist() == [-1, -1, 3, -1]
+    assert np.isnan(found.distance_m[:3]).all() and found.distance_m[3] == 15.0
 
 
 def test_state_of_other_settings_is_refused(squares, tmp_path):

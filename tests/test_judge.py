@@ -66,7 +66,7 @@ def oracle(truth):
         sign_box_px=truth["sign_box_px"][:, :4], sign_class=np.where(there, truth["sign_class"][:, :4], NO_SIGN),
         sign_confidence=there.astype(float), sign_distance_m=truth["sign_distance_m"][:, :4],
         sign_bearing_rad=np.zeros((num, 4)), embedding=np.zeros((num, 32)), lanes_px=truth["lanes_px"],
-        drivable=truth["drivable"], my_light=truth["my_light"], my_light_confidence=np.ones(num),
+        drivable=truth["drivable"] / 255, my_light=truth["my_light"], my_light_confidence=np.ones(num),
         light_box_px=truth["light_box_px"], light_phase=truth["light_phase"],
         light_confidence=np.ones(truth["light_phase"].shape), vehicle_box_px=truth["vehicle_box_px"],
         vehicle_confidence=np.isfinite(truth["vehicle_distance_m"]).astype(float),
