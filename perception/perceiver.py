@@ -163,16 +163,16 @@ def _looked_again(glimpse: Glimpse, camera: Array, out: dict[str, Array], view: 
     is_asked = peak >= GLIMPSED_FROM
     looked = glimpse.look(camera, given_px, is_asked)
     peak, distance_m = np.sqrt(peak * looked.share), np.tile(out["distance_m"][:, few], (1, 1, 3))
-    box_px = looked.box_px
     distance_m[:, VEHICLE] = np.where(is_asked[:, VEHICLE], np.exp(looked.log_distance) * ground_m(
         given_px[:, VEHICLE], size[1], size[0] / view.width_px * view.focal_px, view.height_m), distance_m[:, VEHICLE])
-    best = np.argsort(-peak[:, SIGN], axis=1, kind="stable")[:, :most]  # the rest was not asked for above and below
-    new = {name: out[name].copy() for name in ("box", "peak", "distance_m")}
-    for name, values in (("box", box_px / size), ("peak", peak), ("distance_m", distance_m)):
-        new[name][:, few] = values[:, :, :most]
-        rows = best[..., None] if name == "box" else best
-        new[name][:, SIGN] = np.take_along_axis(values[:, SIGN], rows, 1)
-    twins = is_twin(torch.from_numpy(new["box"][:, [SIGN]] * size)).numpy()[:, 0]
+    told = {"box": looked.box_px / size, "peak": peak, "distance_m": distance_m}
+    order = np.argsort(-peak[:, SIGN], axis=1, kind="stable")  # those above and below others compete with the rest
+    for values in told.values():
+        rows = order.reshape(*order.shape, *[1] * (values.ndim - 3))
+        values[:, SIGN] = np.take_along_axis(values[:, SIGN], rows, 1)
+    new = {name: np.concatenate([values[:, :, :most], out[name][:, len(GLIMPSED):]], 1)
+           for name, values in told.items()}
+    twins = is_twin(torch.from_numpy(new["box"][:, [SIGN]])).numpy()[:, 0]
     new["peak"][:, SIGN] = np.where(twins, np.float32(0), new["peak"][:, SIGN])
     is_read = is_asked[:, LIGHT, :most]
     phases = np.where(is_read[..., None], looked.phases[:, :most], out["light_phases"])
