@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from envs.config import require_within
 from envs.geometry import Array
 from envs.signs import SIGNS
 from perception import checkpoint
@@ -52,6 +53,10 @@ class NamerConfig:
     """layers more at half the size, where thin strokes are still apart"""
     dropout: float = 0.25
     """before the last layer, in training"""
+
+    def __post_init__(self) -> None:
+        widths = ("stem", "middle", "top", *(() if self.last is None else ("last",)))
+        require_within(self, [*((name, 1, 1024) for name in widths), ("fine", 0, 8), ("dropout", 0.0, 0.9)])
 
 
 PHOTOS = NamerConfig(stem=24, middle=48, top=96, last=112, fine=1)
