@@ -13,13 +13,14 @@ import numpy as np
 
 from envs.geometry import Array
 from envs.roads.network import Control
+from perception.lane_metrics import MATCH_SHARE, PIXEL_THRESHOLD_PX, TUSIMPLE_WIDTH_PX
 from perception.metrics import MATCH_IOU, boxes_iou, lateral_errors
 from perception.perceiver import Percept
-from perception.surroundings import light_is_asked
+from perception.surroundings import is_road, light_is_asked
 from perception.tasks import BLIND_STOP_M
 
 PATH_RIGHT_M = 0.3
-LINE_SHARE, LINE_RIGHT = 0.85, 20 / 1280  # of its points; of the width of the picture
+LINE_SHARE, LINE_RIGHT = MATCH_SHARE, PIXEL_THRESHOLD_PX / TUSIMPLE_WIDTH_PX  # of points; of the picture's width
 EVERY_CELL = 7  # of the drivable ground is asked: there are 3,200 in a frame
 
 Claims = dict[str, tuple[Array, Array]]  # by head: confidences (K,) and whether each holds (K,) bool
@@ -36,7 +37,7 @@ def claims_of(percept: Percept, labels: dict[str, Array], width_px: int) -> Clai
         found["lane"] = _lines(percept.lanes_px, percept.lane_confidence, labels["lanes_px"], width_px)
     if hasattr(percept, "drivable"):
         found["drivable"] = (percept.drivable.reshape(-1)[::EVERY_CELL],
-                             (labels["drivable"] > 127).reshape(-1)[::EVERY_CELL])
+                             is_road(labels).reshape(-1)[::EVERY_CELL])
     found |= {kind: _things(percept, labels, kind, *pair) for kind, pair in classes_of(percept, labels).items()}
     if hasattr(percept, "my_light_confidence"):
         near = light_is_asked(labels)

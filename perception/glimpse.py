@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from envs.config import CameraConfig
 from envs.geometry import Array
 from perception import checkpoint
 from perception.export import session, to_onnx
@@ -113,10 +114,10 @@ def stacked(box_px: Array, peak: Array) -> tuple[Array, Array]:
     return np.concatenate([box_px, box_px - step, box_px + step], 2), np.concatenate([peak, maybe, maybe], 2)
 
 
-def ground_m(box_px: Array, height_px: float, focal_px: float, camera_m: float) -> Array:
+def ground_m(box_px: Array, camera: CameraConfig) -> Array:
     """How far the ground is (...,) [m] where a level camera sees it at the lower edge of boxes (..., 4)."""
-    below_px = np.maximum(box_px[..., 3] - height_px / 2, LOWEST_PX)
-    return np.asarray(focal_px * camera_m / below_px, np.float32)
+    below_px = np.maximum(box_px[..., 3] - camera.height_px / 2, LOWEST_PX)
+    return np.asarray(camera.focal_px * camera.height_m / below_px, np.float32)
 
 
 def sides_px(box_px: Array) -> Array:

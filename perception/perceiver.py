@@ -119,18 +119,18 @@ class Perceiver:
     def perceive(self, camera: Array, command: Array) -> Percept:
         """Look at frames uint8 (N, H, W, 3) with commands (N, 5), one-hot of Command and metres to the manoeuvre."""
         height, width = camera.shape[1:3]
+        view = replace(self.camera, width_px=width, height_px=height)
         with torch.inference_mode():
             outputs = self._net(torch.from_numpy(np.ascontiguousarray(camera)),
                                 torch.from_numpy(np.ascontiguousarray(command, np.float32)))
             present = torch.sigmoid(outputs["boundary_logit"])
         out = {name: value.numpy() for name, value in outputs.items()}
         if self._glimpse is not None:
-            out |= _looked_again(self._glimpse, camera, out, self.camera)
+            out |= _looked_again(self._glimpse, camera, out, view)
         seen, stop_m = present.numpy(), (out["stop"] * STOP_MAX_M).clip(0, STOP_MAX_M)
         box_px = out["box"][:, SIGN] * np.array([width, height, width, height], np.float32)
         peak, distance_m = out["peak"][:, SIGN], out["distance_m"][:, SIGN]
         sign_class, share = _named(self._namer, camera, box_px, peak >= PEAK_SHARE)
-        focal_px = width / 2 / math.tan(math.radians(self.camera.horizontal_fov_deg) / 2)
         return calibrated(Percept(
             path_m=out["path"],
             path_confidence=1 / (1 + np.exp(out["path_log_error"].clip(-6, 6)) / PATH_ERROR_M),
@@ -142,7 +142,7 @@ class Perceiver:
             sign_box_px=box_px, sign_class=sign_class,
             sign_confidence=np.where(sign_class == NO_SIGN, np.float32(0), peak * share),
             sign_distance_m=distance_m,
-            sign_bearing_rad=np.arctan((width / 2 - box_px[:, :, [0, 2]].mean(2)) / focal_px),
+            sign_bearing_rad=np.arctan((width / 2 - box_px[:, :, [0, 2]].mean(2)) / view.focal_px),
             embedding=out["embedding"],
             around=said(out, width, height),
         ), self._odds)
@@ -157,14 +157,14 @@ def _looked_again(glimpse: Glimpse, camera: Array, out: dict[str, Array], view: 
     """Boxes, peaks, distances and phases after a glimpse at each sign, light and vehicle that is not too faint, and at
     what may hang above and below a sign; and what the own light shows, by the phases seen so.
     """
-    size = np.array([camera.shape[2], camera.shape[1]] * 2, np.float32)
+    size = np.array([view.width_px, view.height_px] * 2, np.float32)
     few, most = slice(0, len(GLIMPSED)), out["peak"].shape[2]
     given_px, peak = stacked(out["box"][:, few] * size, out["peak"][:, few])
     is_asked = peak >= GLIMPSED_FROM
     looked = glimpse.look(camera, given_px, is_asked)
     peak, distance_m = np.sqrt(peak * looked.share), np.tile(out["distance_m"][:, few], (1, 1, 3))
-    distance_m[:, VEHICLE] = np.where(is_asked[:, VEHICLE], np.exp(looked.log_distance) * ground_m(
-        given_px[:, VEHICLE], size[1], size[0] / view.width_px * view.focal_px, view.height_m), distance_m[:, VEHICLE])
+    seen_m = np.exp(looked.log_distance) * ground_m(given_px[:, VEHICLE], view)
+    distance_m[:, VEHICLE] = np.where(is_asked[:, VEHICLE], seen_m, distance_m[:, VEHICLE])
     told = {"box": looked.box_px / size, "peak": peak, "distance_m": distance_m}
     order = np.argsort(-peak[:, SIGN], axis=1, kind="stable")  # those above and below others compete with the rest
     for values in told.values():

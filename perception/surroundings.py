@@ -254,6 +254,11 @@ def called(share: Array) -> Array:
     return np.where(doubted, int(Phase.RED), called)
 
 
+def is_road(labels: dict[str, Array]) -> Array:
+    """Which cells (N, 40, 80) are mostly drivable ground."""
+    return np.asarray(labels["drivable"] > 127)
+
+
 def light_is_asked(labels: dict[str, Array]) -> Array:
     """Where (N,) a light that can be seen binds the car within NEAR_LIGHT_M."""
     return np.asarray((labels["my_light_m"] < NEAR_LIGHT_M) & (labels["my_light"] != Phase.OFF)
@@ -269,7 +274,7 @@ def measure(told: Surroundings, labels: dict[str, Array], width_px: int) -> dict
     truth = labels["lanes_px"]
     hits = int((np.abs(told.lanes_px - truth) < 0.015 * width_px).sum())
     count = int(np.isfinite(truth).sum() + np.isfinite(told.lanes_px).sum())
-    guess, road = told.drivable > 0.5, labels["drivable"] > 127
+    guess, road = told.drivable > 0.5, is_road(labels)
     near = light_is_asked(labels)
     red = near & np.isin(labels["my_light"], (Phase.RED, Phase.RED_YELLOW))
     nan = float("nan")

@@ -216,15 +216,11 @@ def loss_of(answers: Tensor, finds: Finds, rows: Array, box_px: Array, camera: C
         total = total + smooth_l1_loss(answers[is_there, :4] * scale, wanted[is_there] * scale, beta=0.2)
     if (phase >= 0).any():
         total = total + 0.5 * cross_entropy(answers[:, 5:-1], phase, ignore_index=-1)
-    farther = torch.from_numpy(np.log(finds.distance_m[rows] / _ground_m(box_px, camera)).astype(np.float32))
+    farther = torch.from_numpy(np.log(finds.distance_m[rows] / ground_m(box_px, camera)).astype(np.float32))
     is_known = torch.isfinite(farther)
     if is_known.any():
         total = total + smooth_l1_loss(answers[is_known, -1] * 10, farther[is_known] * 10, beta=0.2)
     return total
-
-
-def _ground_m(box_px: Array, camera: CameraConfig) -> Array:
-    return ground_m(box_px, camera.height_px, camera.focal_px, camera.height_m)
 
 
 def measure(model: GlimpseNet, frames: Frames, finds: Finds) -> dict[str, float]:
@@ -239,7 +235,7 @@ def measure(model: GlimpseNet, frames: Frames, finds: Finds) -> dict[str, float]
     told_there, lit = (told[:, 4] > 0) == finds.is_there, finds.phase >= 0
     new = placed(finds.box_px, told[:, :4])
     far = np.isfinite(finds.distance_m)
-    distance_m = _ground_m(finds.box_px[far], frames.camera) * np.exp(told[far, -1])
+    distance_m = ground_m(finds.box_px[far], frames.camera) * np.exp(told[far, -1])
     parts = {"phase_right": told[lit, 5:-1].argmax(1) == finds.phase[lit],
              "vehicle_abs_rel": np.abs(distance_m / finds.distance_m[far] - 1)}
     for number, kind in enumerate(GLIMPSED):

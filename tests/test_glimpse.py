@@ -70,8 +70,8 @@ def test_the_ground_at_a_boxs_lower_edge_is_as_far_as_a_pinhole_says():
     camera = CameraConfig()
     below = camera.focal_px * 1.4 / np.array([10.0, 20.0])
     boxes = np.stack([box(160, 80 + px - 5, 20, 10) for px in below])
-    assert ground_m(boxes, 160, camera.focal_px, 1.4) == pytest.approx([10, 20], rel=1e-4)
-    assert np.isfinite(ground_m(box(160, 40, 20, 10), 160, camera.focal_px, 1.4)), "above the horizon there is none"
+    assert ground_m(boxes, camera) == pytest.approx([10, 20], rel=1e-4)
+    assert np.isfinite(ground_m(box(160, 40, 20, 10), camera)), "above the horizon there is none"
 
 
 sizes, places = st.floats(3, 60), st.floats(0, 320)
@@ -119,11 +119,10 @@ def test_learning_makes_boxes_fit_and_tells_something_from_nothing(squares, tmp_
 def test_learning_tells_how_far_a_vehicle_is_from_a_box_that_does_not_fit(squares, tmp_path):
     """The squares stand on the ground: a guess whose lower edge is two pixels off is metres off far away."""
     frames, finds = squares
-    view = frames.camera.height_px, frames.camera.focal_px, frames.camera.height_m
     stands = finds.is_there & (finds.truth_px[:, 3] > 92)
     finds = replace(finds, kind=np.full(len(finds), GLIMPSED.index("vehicle")), distance_m=np.where(
-        stands, ground_m(finds.truth_px, *view), np.nan))
-    before = np.abs(ground_m(finds.box_px, *view) / finds.distance_m - 1)[stands].mean()
+        stands, ground_m(finds.truth_px, frames.camera), np.nan))
+    before = np.abs(ground_m(finds.box_px, frames.camera) / finds.distance_m - 1)[stands].mean()
     training = Training(TrainGlimpseConfig(out=tmp_path, epochs=25, batch=32, threads=1), len(finds) // 32)
     for _ in range(25):
         training.learn(frames, finds)
