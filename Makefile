@@ -20,7 +20,7 @@ $(READY): requirements.lock pyproject.toml
 train: setup  ## train a policy on camera features, score it on unseen towns, film its drive (about 20 minutes)
 	$(BIN)/python train_agent.py
 
-perception: setup  ## every camera network from nothing, from drawn pictures alone (about three hours)
+perception: setup  ## every camera network from nothing, from drawn pictures alone (three and a half hours)
 	$(BIN)/nanodrive generate --out data/drives --train-frames 60000 --val-frames 2000 --frames-per-town 25 \
 		--usual-share 1 --seed 5
 	$(BIN)/nanodrive perceive --train --data data/drives
