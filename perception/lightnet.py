@@ -25,12 +25,13 @@ from perception import checkpoint
 from perception.lampcrops import STATES, draw_crop
 from perception.model import convolution, normalised
 from perception.photos import Pictures, View, write_csv
-from perception.schedule import move_average
+from perception.schedule import move_average, one_cycle
 
 WEIGHTS = Path(__file__).parent / "weights" / "lights"
 SIDE_PX = 32
 VAL_CROPS = 4000
 AVERAGE_DECAY = 0.998
+SAVED_STEPS = 500  # from so many steps before, at most, an interrupted run goes on
 
 
 class LightNet(nn.Sequential):
@@ -47,7 +48,7 @@ class LightTrainConfig:
     """Settings of `nanodrive perceive --train-lights`."""
 
     out: Path = Path("runs/lights")
-    """folder of the checkpoint"""
+    """folder of the checkpoint and the training state"""
     steps: int = 3000
     """batches"""
     batch: int = 96
@@ -78,32 +79,55 @@ def drawn(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def run(config: LightTrainConfig) -> dict[str, Any]:
-    """Train from scratch and save the mean weights; returns the figures on drawn cut-outs that were not trained on."""
+    """Train, or go on with the run in `config.out`, and save the mean weights; returns the figures on drawn cut-outs
+    that were not trained on. Raises CheckpointError for a training state that cannot be used.
+    """
     started = time.monotonic()
     torch.set_num_threads(config.threads)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = LightNet()
-        mean = copy.deepcopy(model).requires_grad_(False).eval()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=config.rate, weight_decay=0.05)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, config.steps, pct_start=0.1)
-        rng = np.random.default_rng([config.seed, 0])
-        for step in track(range(config.steps), "lights"):
-            crops, states = drawn(config.batch, rng)
-            loss = cross_entropy(model(normalised(crops)), torch.from_numpy(states), label_smoothing=0.02)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0, error_if_nonfinite=True)
-            optimizer.step()
-            cycle.step()
-            move_average(mean, model, step, AVERAGE_DECAY)
+        training = Training(config)
+        for _ in track(range(training.step, config.steps), "lights"):
+            training.learn()
+    mean = training.mean
     figures = measure(LightReader(mean), *drawn(VAL_CROPS, np.random.default_rng([config.seed, 1])))
-    settings = {k: v for k, v in asdict(config).items() if k != "out"}
     checkpoint.save(config.out / "lights", mean.state_dict(), {"kind": "lights", "states": list(STATES),
-                                                              "settings": settings, "figures": figures})
+                                                              "settings": training.settings, "figures": figures})
     return {"checkpoint": str(config.out / "lights"), "figures": figures,
             "num_parameters": sum(p.numel() for p in mean.parameters()),
             "duration_s": round(time.monotonic() - started, 1)}
+
+
+class Training:
+    """The state of a run: weights, their running mean, the optimizer. On disk every SAVED_STEPS."""
+
+    def __init__(self, config: LightTrainConfig) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.settings = config, {k: v for k, v in asdict(config).items() if k != "out"}
+        self.model = LightNet()
+        self.mean = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=0.05)
+        self.step = 0
+        if checkpoint.exists(config.out / "state"):
+            self.step = checkpoint.restore_training(config.out / "state", self.model, self.mean, self.optimizer, {
+                "kind": "lights training", "settings": self.settings})["step"]
+
+    def learn(self) -> None:
+        """One step on fresh cut-outs."""
+        rng = np.random.default_rng([self.config.seed, 0, self.step])
+        torch.manual_seed(int(rng.integers(2**62)))  # dropout
+        crops, states = drawn(self.config.batch, rng)
+        loss = cross_entropy(self.model(normalised(crops)), torch.from_numpy(states), label_smoothing=0.02)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.rate * one_cycle(self.step / self.config.steps)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
+        self.optimizer.step()
+        self.step += 1
+        move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
+        if self.step % SAVED_STEPS == 0:
+            checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
+                "kind": "lights training", "settings": self.settings, "step": self.step})
 
 
 class LightReader:

@@ -33,7 +33,7 @@ from perception.dataset import Frames
 from perception.looks import disturbed
 from perception.model import convolution, folded, normalised
 from perception.roadscapes import COLUMNS, HEIGHT_PX, RIDGE_CELLS, ROWS, WIDTH_PX, Scape, draw_scape
-from perception.schedule import move_average
+from perception.schedule import move_average, one_cycle
 
 WEIGHTS = Path(__file__).parent / "weights" / "road"
 AVERAGE_DECAY = 0.995
@@ -77,7 +77,7 @@ class RoadTrainConfig:
     """Settings of `nanodrive perceive --train-road`."""
 
     out: Path = Path("runs/road")
-    """folder of the checkpoint"""
+    """folder of the checkpoint and the training state"""
     data: Path | None = None
     """folder made by `nanodrive generate`, for town frames beside the drawn roads"""
     towns: int = 3000
@@ -199,7 +199,9 @@ def road_loss(logits: Tensor, horizon: Tensor, labels: Tensor, truth: Tensor) ->
 
 
 def run(config: RoadTrainConfig) -> dict[str, Any]:
-    """Train from scratch, saving the mean weights after every epoch; returns the last figures on val pictures."""
+    """Train, or go on with the run in `config.out`, saving the mean weights after every epoch; returns the last figures
+    on val pictures. Raises CheckpointError for a training state that cannot be used.
+    """
     started = time.monotonic()
     torch.set_num_threads(config.threads)
     drawn = draw_all(config)
@@ -210,41 +212,64 @@ def run(config: RoadTrainConfig) -> dict[str, Any]:
         sets["town"] = from_frames(dataset.read(config.data, "val"), 500)
         train.append(from_frames(dataset.read(config.data, "train"), config.towns))
     everything = joined(train)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = RoadNet()
-    mean = copy.deepcopy(model).requires_grad_(False)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.rate, weight_decay=0.03)
-    steps = config.epochs * (len(everything) // config.batch)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, steps, pct_start=0.1)
-    figures: dict[str, float] = {}
-    step = 0
-    for epoch in range(config.epochs):
-        if time.monotonic() - started > config.minutes * 60:
-            break
-        rng = np.random.default_rng([config.seed, epoch, 1])
-        model.train()
-        for rgb, labels, horizon in _batches(everything, config.batch, rng):
-            logits, rows = model(normalised(rgb).contiguous())
-            loss = road_loss(logits, rows, torch.from_numpy(labels), torch.from_numpy(horizon))
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0, error_if_nonfinite=True)
-            optimizer.step()
-            cycle.step()
-            step += 1
-            move_average(mean, model, step, AVERAGE_DECAY)
-        reader = RoadReader(copy.deepcopy(mean))
-        figures = {f"{name}_{figure}": value for name, part in sets.items()
-                   for figure, value in measure(reader, part).items()}
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items() if k != "out"}
-        checkpoint.save(config.out / "road", mean.state_dict(), {"kind": "road", "settings": settings,
-                                                                "epoch": epoch + 1, "figures": figures})
-        print(f"epoch {epoch + 1} after {time.monotonic() - started:.0f} s: loss {float(loss.detach()):.3f} {figures}",
+    training = Training(config, len(everything) // config.batch)
+    while training.epoch < config.epochs and time.monotonic() - started < config.minutes * 60:
+        loss = training.learn(everything)
+        reader = RoadReader(copy.deepcopy(training.mean))
+        training.save({f"{name}_{figure}": value for name, part in sets.items()
+                       for figure, value in measure(reader, part).items()})
+        print(f"epoch {training.epoch} after {time.monotonic() - started:.0f} s: loss {loss:.3f} {training.figures}",
               flush=True)
-    return {"checkpoint": str(config.out / "road"), "figures": figures, "pictures": len(everything),
-            "num_parameters": sum(p.numel() for p in mean.parameters()),
+    return {"checkpoint": str(config.out / "road"), "figures": training.figures, "pictures": len(everything),
+            "num_parameters": sum(p.numel() for p in training.mean.parameters()),
             "duration_s": round(time.monotonic() - started, 1)}
+
+
+class Training:
+    """The state of a run: weights, their running mean, the optimizer. On disk after every epoch."""
+
+    def __init__(self, config: RoadTrainConfig, steps_each: int) -> None:
+        self.config, self.steps = config, steps_each * config.epochs
+        self.settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()
+                         if k not in ("out", "minutes", "workers")}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.model = RoadNet()
+        self.mean = copy.deepcopy(self.model).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=0.03)
+        self.epoch, self.step = 0, 0
+        self.figures: dict[str, float] = {}
+        if checkpoint.exists(config.out / "state"):
+            meta = checkpoint.restore_training(config.out / "state", self.model, self.mean, self.optimizer, {
+                "kind": "road training", "settings": self.settings, "steps": self.steps}, "settings or pictures")
+            self.epoch, self.step, self.figures = meta["epoch"], meta["step"], meta["figures"]
+
+    def learn(self, pictures: Pictures) -> float:
+        """One pass in a random order; returns the last batch's loss."""
+        rng = np.random.default_rng([self.config.seed, self.epoch, 1])
+        self.epoch += 1
+        self.model.train()
+        for rgb, labels, horizon in _batches(pictures, self.config.batch, rng):
+            logits, rows = self.model(normalised(rgb).contiguous())
+            loss = road_loss(logits, rows, torch.from_numpy(labels), torch.from_numpy(horizon))
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.config.rate * one_cycle(self.step / self.steps)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
+            self.optimizer.step()
+            self.step += 1
+            move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
+        return float(loss.detach())
+
+    def save(self, figures: dict[str, float]) -> None:
+        """The mean weights as they are shipped, and the state to go on from."""
+        self.figures = figures
+        checkpoint.save(self.config.out / "road", self.mean.state_dict(), {
+            "kind": "road", "settings": self.settings, "epoch": self.epoch, "figures": figures})
+        checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
+            "kind": "road training", "settings": self.settings, "epoch": self.epoch, "step": self.step,
+            "steps": self.steps, "figures": figures})
 
 
 def _batches(pictures: Pictures, size: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array, Array]]:

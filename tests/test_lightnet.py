@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 import nanodrive
 from envs.config import ConfigError
+from perception import checkpoint, lightnet
+from perception.checkpoint import CheckpointError
 from perception.lampcrops import STATES, draw_crop
 from perception.lightnet import LightReader, LightTrainConfig, drawn, measure, squeezed
 
@@ -36,7 +39,6 @@ def test_a_folder_of_heads_becomes_a_table(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_training_is_deterministic_and_saves_what_it_measured(tmp_path):
-    from perception import checkpoint, lightnet
     settings = {"steps": 3, "batch": 8}
     results = []
     for name in ("a", "b"):
@@ -47,6 +49,24 @@ def test_training_is_deterministic_and_saves_what_it_measured(tmp_path):
     assert results[0]["figures"] == results[1]["figures"]
     with pytest.raises(ConfigError, match="batch is 1"):
         LightTrainConfig(batch=1)
+
+
+def test_a_training_that_was_cut_off_goes_on_bit_for_bit(tmp_path, monkeypatch):
+    monkeypatch.setattr(lightnet, "VAL_CROPS", 20)
+    monkeypatch.setattr(lightnet, "SAVED_STEPS", 2)
+    whole = LightTrainConfig(out=tmp_path / "whole", steps=5, batch=8)
+    lightnet.run(whole)
+    cut = replace(whole, out=tmp_path / "cut")
+    training, drawn_before = lightnet.Training(cut), lightnet.drawn
+    for _ in range(3):  # the third step is not on disk yet
+        training.learn()
+    steps = []
+    monkeypatch.setattr(lightnet, "drawn", lambda count, rng: steps.append(count) or drawn_before(count, rng))
+    lightnet.run(cut)
+    assert steps == [8, 8, 8, 20], "three steps were left"
+    assert checkpoint.fingerprint(cut.out / "lights") == checkpoint.fingerprint(whole.out / "lights")
+    with pytest.raises(CheckpointError, match="other settings"):
+        lightnet.run(replace(cut, seed=1))
 
 
 def test_crops_of_any_size_are_squeezed():

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from envs.config import ConfigError
 from perception import checkpoint, roadnet
+from perception.checkpoint import CheckpointError
 from perception.roadnet import RoadNet, RoadTrainConfig, draw_all, varied
 
 
@@ -23,6 +25,23 @@ def test_labels_go_with_the_picture(monkeypatch):
         marked = np.stack(np.nonzero(label[..., 0] > 127)).mean(1) + 0.5
         assert np.abs(bright / 4 - marked).max() < 0.6
         assert -0.7 < horizon < 1.1
+
+
+def test_a_training_that_was_cut_off_goes_on_bit_for_bit(tmp_path):
+    pictures, _ = draw_all(RoadTrainConfig(scapes=40)), torch.set_num_threads(1)
+    results = []
+    for name, cut_after in (("whole", 2), ("cut", 1)):
+        training = roadnet.Training(RoadTrainConfig(out=tmp_path / name, epochs=2, batch=16), 2)
+        for epoch in range(2):
+            if epoch == cut_after:
+                training = roadnet.Training(training.config, 2)
+                assert (training.epoch, training.step, training.figures) == (1, 2, {"loss": 0.0})
+            training.learn(pictures)
+            training.save({"loss": float(epoch)})
+        results.append(checkpoint.fingerprint(tmp_path / name / "road"))
+    assert results[0] == results[1]
+    with pytest.raises(CheckpointError, match="other settings or pictures"):
+        roadnet.Training(training.config, 3)
 
 
 @pytest.mark.slow
