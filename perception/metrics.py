@@ -78,9 +78,13 @@ def lateral_errors(told_m: Array, truth_m: Array) -> Array:
 
 
 def headings(points_m: Array) -> Array:
-    """Direction (N, K) of each point's segment from the one before; the first from the rear axle."""
-    step = np.diff(np.concatenate([np.zeros_like(points_m[:, :1]), points_m], 1), axis=1)
-    return np.arctan2(step[..., 1], step[..., 0])
+    """Direction (N, K) of the segment that ends at each point of paths (N, K, 2); the first has the second's.
+
+    The rear axle is no point of the path: beside it, a segment from there would lean by more the nearer the point.
+    """
+    step = np.diff(points_m, axis=1)
+    turned = np.arctan2(step[..., 1], step[..., 0])
+    return np.concatenate([turned[:, :1], turned], axis=1)
 
 
 def _boundaries(percept: Percept, labels: dict[str, Array], width_px: int) -> dict[str, float]:

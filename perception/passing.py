@@ -1,4 +1,5 @@
-"""Signs rightly named by the time they are passed, and the own light over time: judged on drives, not on single frames.
+"""Signs rightly named by the time they are passed, the own light over time, and the path of a car that keeps its lane:
+judged on drives, not on single frames.
 
 The car glides through towns it never saw, at 8 m/s and 10 Hz; trackers hold a name for each sign in
 view and what the own light shows. A sign
@@ -14,13 +15,13 @@ import numpy as np
 from rich.progress import track
 
 from envs.config import CameraConfig
-from envs.geometry import Array
+from envs.geometry import Array, wrap_angle
 from envs.roads.procedural import build_town
 from envs.state import Phase, SignPosts
 from envs.weather import WEATHERS
 from perception.dataset import Frames
 from perception.glides import DT_S, SPEED_MPS, glide
-from perception.metrics import boxes_iou
+from perception.metrics import NEAR, boxes_iou, headings, lateral_errors
 from perception.perceiver import Perceiver, Percept, Tracker
 from perception.sign_tracker import SignTracker
 from perception.surroundings import light_is_asked
@@ -40,24 +41,37 @@ class Passed:
     lights_right: int
     reds: int
     reds_called_green: int
+    frames: int
+    lateral_m: float  # sums over frames of the path's mean errors
+    heading_deg: float
 
     def figures(self) -> dict[str, float]:
         """The shares; nan where there was nothing to judge."""
         return {"signs_right_when_passed": self.signs_right / self.signs if self.signs else float("nan"),
                 "my_light_on_drives": self.lights_right / self.lights if self.lights else float("nan"),
-                "red_called_green_on_drives": self.reds_called_green / self.reds if self.reds else float("nan")}
+                "red_called_green_on_drives": self.reds_called_green / self.reds if self.reds else float("nan"),
+                "path_lateral_m_on_drives": self.lateral_m / self.frames if self.frames else float("nan"),
+                "path_heading_deg_on_drives": self.heading_deg / self.frames if self.frames else float("nan")}
 
 
 def judge_drives(perceiver: Perceiver, towns: list[int], num_frames: int) -> Passed:
     """A drive of so many frames through each town, in the WEATHERS one after the other."""
-    counts = np.zeros(6, int)
+    counts = np.zeros(9)
     for number, town in enumerate(track(towns, "drives", disable=len(towns) < 3)):
         frames = glide(town, list(WEATHERS)[number % len(WEATHERS)], num_frames, perceiver.camera)
         looks = [perceiver.perceive(frames.rgb[step:step + 1], frames.labels["command"][step:step + 1])
                  for step in range(len(frames))]
         signs = _signs_passed(looks, frames, build_town(town).signs)
-        counts += [len(signs), sum(truth == told for truth, told in signs), *_lights(looks, frames.labels)]
-    return Passed(*counts.tolist())
+        counts += [len(signs), sum(truth == told for truth, told in signs), *_lights(looks, frames.labels),
+                   len(looks), *_path(looks, frames.labels)]
+    return Passed(*counts[:-2].astype(int).tolist(), *counts[-2:].tolist())
+
+
+def _path(looks: list[Percept], labels: dict[str, Array]) -> tuple[float, float]:
+    """Sums over frames of the path's mean lateral error [m] and mean heading error [deg] up to NEAR_M ahead."""
+    told, truth = np.concatenate([percept.path_m for percept in looks]), labels["path_m"]
+    turned = wrap_angle(headings(told[:, NEAR]) - headings(truth[:, NEAR]))
+    return (float(lateral_errors(told, truth).mean(1).sum()), float(np.degrees(np.abs(turned)).mean(1).sum()))
 
 
 def _signs_passed(looks: list[Percept], frames: Frames, posts: SignPosts) -> list[tuple[int, int]]:

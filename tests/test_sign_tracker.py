@@ -97,8 +97,8 @@ def drive():
     return camera, glide(TOWN, next(iter(WEATHERS)), LOOKS, camera)
 
 
-def told(drive, name=lambda row: row, light=lambda phase: phase):
-    """A perceiver that says the labels of the drive, through `name` and `light`."""
+def told(drive, name=lambda row: row, light=lambda phase: phase, aside_m=0.0):
+    """A perceiver that says the labels of the drive, through `name` and `light`, its path so far to the left."""
     camera, frames = drive
     step = {rgb.tobytes(): k for k, rgb in enumerate(frames.rgb)}
 
@@ -106,8 +106,9 @@ def told(drive, name=lambda row: row, light=lambda phase: phase):
         rows = [step[picture.tobytes()] for picture in rgb]
         classes = frames.labels["sign_class"][rows]
         shares = np.eye(5)[light(frames.labels["my_light"][rows])]
+        path = frames.labels["path_m"][rows] + np.float32([0.0, aside_m])
         return SimpleNamespace(
-            sign_box_px=frames.labels["sign_box_px"][rows], sign_class=np.where(classes >= 0, name(classes), -1),
+            path_m=path, sign_box_px=frames.labels["sign_box_px"][rows], sign_class=np.where(classes >= 0, name(classes), -1),
             sign_confidence=(classes >= 0).astype(float), around=SimpleNamespace(my_light_share=shares),
             sign_distance_m=frames.labels["sign_distance_m"][rows], sign_bearing_rad=np.zeros(classes.shape),
             stop_m=np.full(len(rows), 40.0), stop_confidence=np.zeros(len(rows)))
@@ -120,6 +121,7 @@ def test_who_reads_every_sign_passes_all_of_them_rightly(drive):
     assert passed.signs >= 3 and passed.signs_right == passed.signs
     assert passed.lights_right >= passed.lights - 6, "a change of phase is believed after two or three looks"
     assert passed.reds_called_green == 0
+    assert (passed.frames, passed.lateral_m, passed.heading_deg) == (LOOKS, 0.0, 0.0)
 
 
 def test_wrong_names_and_green_for_red_are_counted(drive):
@@ -132,8 +134,15 @@ def test_wrong_names_and_green_for_red_are_counted(drive):
     assert blind.signs == wrong.signs and blind.signs_right == 0
 
 
+def test_the_path_on_drives_is_judged_in_metres_and_degrees(drive):
+    """Half a metre to the left of a way that bends little: up to that far aside, and hardly turned."""
+    figures = judge_drives(told(drive, aside_m=0.5), [TOWN], LOOKS).figures()
+    assert 0.4 < figures["path_lateral_m_on_drives"] <= 0.5 and figures["path_heading_deg_on_drives"] < 1e-3
+
+
 def test_shares_of_nothing_are_nan():
-    figures = Passed(0, 0, 0, 0, 0, 0).figures()
+    figures = Passed(0, 0, 0, 0, 0, 0, 0, 0.0, 0.0).figures()
     assert all(np.isnan(value) for value in figures.values())
-    assert Passed(4, 3, 10, 9, 5, 1).figures() == {
-        "signs_right_when_passed": 0.75, "my_light_on_drives": 0.9, "red_called_green_on_drives": 0.2}
+    assert Passed(4, 3, 10, 9, 5, 1, 100, 5.0, 50.0).figures() == {
+        "signs_right_when_passed": 0.75, "my_light_on_drives": 0.9, "red_called_green_on_drives": 0.2,
+        "path_lateral_m_on_drives": 0.05, "path_heading_deg_on_drives": 0.5}
