@@ -22,7 +22,7 @@ from envs.render.scene import build_scene
 from envs.roads.procedural import build_town
 from envs.signs import SIGNS, face, leaning
 from envs.wear import Wear
-from perception import textures
+from perception import streets, textures
 from perception.drives import Drive
 from perception.textures import Rng
 
@@ -78,7 +78,7 @@ def scene(rng: Rng, side_px: int = 256, frames: tuple[Scene, ...] = ()) -> Scene
         ground, there = _window(rng, frames[int(rng.integers(len(frames)))], side_px)
         open_sky, light = np.zeros((side_px, side_px), np.float32), light ** 0.5
     else:
-        (ground, open_sky), there = textures.street(rng, side_px), []
+        (ground, open_sky), there = streets.street(rng, side_px), []
     shade = 0.5 + textures.noise(rng, side_px, int(rng.integers(2, 9)), 3)
     glow = rng.uniform(0.6, 2.5) if rng.random() < 0.8 else light
     lit = ground.astype(np.float32) / 255
