@@ -108,7 +108,8 @@ def told(drive, name=lambda row: row, light=lambda phase: phase, aside_m=0.0):
         shares = np.eye(5)[light(frames.labels["my_light"][rows])]
         path = frames.labels["path_m"][rows] + np.float32([0.0, aside_m])
         return SimpleNamespace(
-            path_m=path, sign_box_px=frames.labels["sign_box_px"][rows], sign_class=np.where(classes >= 0, name(classes), -1),
+            path_m=path, sign_box_px=frames.labels["sign_box_px"][rows],
+            sign_class=np.where(classes >= 0, name(classes), -1),
             sign_confidence=(classes >= 0).astype(float), around=SimpleNamespace(my_light_share=shares),
             sign_distance_m=frames.labels["sign_distance_m"][rows], sign_bearing_rad=np.zeros(classes.shape),
             stop_m=np.full(len(rows), 40.0), stop_confidence=np.zeros(len(rows)))
