@@ -79,10 +79,6 @@ class TrainNamerConfig:
     """folder of `nanodrive generate` whose signs join the painted ones; default: painted ones alone"""
     seen_share: float = 0.4
     """of each batch that is cut out of these frames, 0 to 1"""
-    start: Path | None = None
-    """checkpoint to start from, without its ending; default: weights by chance"""
-    blend: float = 0.5
-    """how far from the weights started from towards the new ones those shipped lie, 0 to 1"""
     model: NamerConfig = PHOTOS
     """widths of the network"""
 
@@ -90,7 +86,7 @@ class TrainNamerConfig:
         require_within(self, [("epochs", 1, 10_000), ("steps", 1, 100_000), ("batch", 2, 4096), ("rate", 1e-6, 1.0),
                                ("weight_decay", 0.0, 1.0), ("patience", 1, 10_000), ("minutes", 0.0, 1e5),
                                ("val_crops", 44, 10**6), ("workers", 0, 256), ("threads", 1, 256),
-                               ("seen_share", 0.0, 1.0), ("blend", 0.0, 1.0), ("seed", 0, VAL_SEED - 1)])
+                               ("seen_share", 0.0, 1.0), ("seed", 0, VAL_SEED - 1)])
 
 
 SMOKE = {"epochs": 2, "steps": 4, "batch": 32, "val_crops": 88, "workers": 0}
@@ -144,8 +140,6 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = SignNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if config.start is not None:
-            checkpoint.restore(self.model, checkpoint.load(config.start)[0], config.start)
         self.mean = copy.deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
         self.epoch, self.step = 0, 0
@@ -208,16 +202,8 @@ class Training:
         return is_best
 
     def ship(self, test: tuple[Array, Array], val: tuple[Array, Array]) -> dict[str, Any]:
-        """Write the best weights as float16 with the temperature that val crops ask for; figures on the test crops.
-
-        Weights that started from others are mixed with these: what was learned anew stays, and so does what the first
-        ones knew of other pictures (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
-        """
+        """Write the best weights as float16 with the temperature that val crops ask for; figures on the test crops."""
         tensors, _ = checkpoint.load(self.config.out / "best")
-        if self.config.start is not None:
-            first, _ = checkpoint.load(self.config.start)
-            tensors = {name: torch.lerp(first[name].float(), value, self.config.blend) if value.is_floating_point()
-                       else value for name, value in tensors.items()}
         model = SignNet(self.config.model)
         model.load_state_dict({name: value.half().float() if value.is_floating_point() else value
                                for name, value in tensors.items()})
@@ -232,7 +218,7 @@ class Training:
     def _settings(self) -> dict[str, Any]:
         """What makes two runs the same."""
         return {k: v for k, v in asdict(self.config).items() if k not in (
-            "out", "data", "start", "blend", "minutes", "patience", "workers")}
+            "out", "data", "minutes", "patience", "workers")}
 
     def _resume(self) -> None:
         """Go on where the run in `out` stopped; raises CheckpointError if it had other settings."""

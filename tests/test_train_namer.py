@@ -118,19 +118,6 @@ def test_painters_in_other_processes_paint_the_same(config, monkeypatch):
             assert (pictures == others).all() and (labels == names).all()
 
 
-def test_weights_that_started_from_others_are_shipped_halfway(config, tmp_path):
-    first = stopped_after(config, 1)
-    later = replace(config, out=tmp_path / "later", start=config.out / "best", rate=1e-2)
-    training = stopped_after(later, 3)
-    shown = crops.batch(BANK, 44, 3, 0)
-    training.ship(shown, shown)
-    old, new = (checkpoint.load(run.config.out / "best")[0] for run in (first, training))
-    shipped, _ = checkpoint.load(later.out / "namer")
-    for name, value in shipped.items():
-        if value.is_floating_point():
-            torch.testing.assert_close(value.float(), (old[name] + new[name]) / 2, atol=2e-3, rtol=2e-3, msg=name)
-
-
 def test_signs_of_frames_join_the_painted_ones(config):
     """Of a batch of eight, three are those of the pool: 0.4 of it, rounded."""
     seen = np.full((4, crops.CROP_PX, crops.CROP_PX, 3), 77, np.uint8), np.array([3, 3, 9, 9])
