@@ -32,6 +32,7 @@ from envs.labels import label
 from envs.render.camera import RENDERERS, Frame, Renderer, pose_of
 from envs.render.scene import build_scene
 from envs.roads.procedural import build_network, build_town
+from envs.roads.routes import navigation
 from envs.state import Control, WorldState
 from envs.world import World
 from scenarios.spec import SPLITS, Scenario, split_scenario
@@ -239,7 +240,7 @@ def _perceiving(config: BenchConfig, batch: Array) -> Iterator[tuple[str, Timing
     from perception.perceiver import Perceiver
 
     perceiver = Perceiver.load(config.weights, config.camera)
-    command = np.tile(np.array([1, 0, 0, 0, 60], np.float32), (len(batch), 1))
+    command = np.tile(navigation(), (len(batch), 1))
     calls = min(config.calls, 200)
     yield "perceive, batch 1, per frame", measure(lambda: perceiver.perceive(batch[:1], command[:1]), calls)
     yield f"perceive, batch {len(batch)}, per frame", measure(lambda: perceiver.perceive(batch, command), calls,

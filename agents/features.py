@@ -18,6 +18,7 @@ import numpy as np
 from envs.config import CameraConfig
 from envs.geometry import Array
 from envs.labels import LANE_ROWS, LEAD_COLUMNS, LEAD_MAX_M, PATH_STATIONS_M, STOP_MAX_M
+from envs.roads.routes import CHANGE_RANGE_M, COMMAND_RANGE_M
 from envs.state import EGO_SHAPE
 from envs.vehicle import CAR
 from perception.perceiver import Perceiver, Percept, Track, Tracker, joined
@@ -40,7 +41,7 @@ class Senses:
     percept: Percept
     track: Track
     ego: Array  # (N, 5) float32: speed_mps, yaw_rate_radps, accel_mps2, last steer, last drive
-    command: Array  # (N, 5) float32: one-hot of Command, distance_m
+    command: Array  # (N, 8) float32: what the navigation says (envs.roads.routes.COMMAND_HIGH)
     camera: CameraConfig
 
 
@@ -153,9 +154,16 @@ def _ego(s: Senses) -> Array:
 
 
 def _command(s: Senses) -> Array:
-    """One-hot of the command, closeness and fine closeness of the manoeuvre (6)."""
+    """One-hot of the command, closeness and fine closeness of the manoeuvre, and the lane change to come (9)."""
     distance = s.command[:, 4]
-    return np.column_stack([s.command[:, :4], 1 - distance / 60.0, 1 - np.clip(distance / 10.0, 0, 1)])
+    return np.column_stack([s.command[:, :4], 1 - distance / 60.0, 1 - np.clip(distance / 10.0, 0, 1),
+                            _lane_change(s.command[:, 5:])])
+
+
+def _lane_change(said: Array) -> Array:
+    """Its side, towards that side how near its begin is, and how near its end (3)."""
+    side, begin_m, end_m = said.T
+    return np.stack([side, side * (1 - begin_m / COMMAND_RANGE_M), side * (1 - end_m / CHANGE_RANGE_M)], axis=1)
 
 
 GROUPS: dict[str, tuple[int, Callable[[Senses], Array]]] = {
@@ -172,7 +180,7 @@ GROUPS: dict[str, tuple[int, Callable[[Senses], Array]]] = {
     "stop": (5, _stop),
     "limit": (6, _limit),
     "ego": (6, _ego),
-    "command": (6, _command),
+    "command": (9, _command),
     "embedding": (EMBEDDING_SIZE, lambda s: s.percept.embedding),
 }
 
@@ -192,7 +200,7 @@ class Perceives(Protocol):
     """What features need of a perceiver."""
 
     def perceive(self, camera: Array, command: Array) -> Percept:
-        """camera uint8 (N, H, W, 3), command float32 (N, 5)."""
+        """camera uint8 (N, H, W, 3), command float32 (N, 8)."""
 
 
 def layout(senses: Senses) -> Array:
@@ -223,7 +231,7 @@ class Features:
         self._tracker.reset(mask)
 
     def __call__(self, observation: Mapping[str, Any]) -> Array:
-        """Features (N, SIZE) of observations with keys camera (N, H, W, 3), ego (N, 5) and command (N, 5)."""
+        """Features (N, SIZE) of observations with keys camera (N, H, W, 3), ego (N, 5) and command (N, 8)."""
         ego, command = np.asarray(observation["ego"]), np.asarray(observation["command"])
         self.percept = self._perceive(np.asarray(observation["camera"]), command)
         self.track = self._tracker.update(self.percept, ego)

@@ -20,7 +20,7 @@ from envs.render.boxes import no_boxes
 from envs.render.camera import RENDERERS, BlindRenderer, Frame, pose_of
 from envs.render.scene import Faces, Light, Scene, StaticScene, build_scene
 from envs.reward import ENDS, check_names, ended, reward
-from envs.roads.network import Command
+from envs.roads.routes import COMMAND_HIGH, COMMAND_LOW
 from envs.rules import Facts, fold, initial_facts, initial_memory
 from envs.state import Control, WorldState
 from envs.world import World
@@ -29,7 +29,6 @@ from scenarios.spec import SUITES, Scenario, split_scenario
 # speed_mps, yaw_rate_radps, accel_mps2, steer, drive
 EGO_LOW = np.array([-20.0, -5.0, -50.0, -1.0, -1.0], np.float32)
 EGO_HIGH = np.array([80.0, 5.0, 50.0, 1.0, 1.0], np.float32)
-COMMAND_HIGH = np.array([*np.ones(len(Command)), 60.0], np.float32)
 
 NOTHING = Scene(StaticScene((), no_boxes(), Faces(*np.zeros((6, 0))), (), ()), no_boxes(), Light())
 """What a blind renderer is given: building a scene costs more than a physics step."""
@@ -67,6 +66,9 @@ class DrivingEnv(gymnasium.Env[Any, Any]):
     | ego[3], ego[4]  | float32          | -1 .. 1    | -      | last steer, last drive                             |
     | command[0 .. 3] | float32          | 0 or 1     | -      | one-hot of the next manoeuvre: `Command`           |
     | command[4]      | float32          | 0 .. 60    | m      | distance to it, 0 inside it, 60 where just follow  |
+    | command[5]      | float32          | -1, 0, 1   | -      | next lane change: 1 left, -1 right, 0 none         |
+    | command[6]      | float32          | 0 .. 60    | m      | distance to where it begins, 0 inside it           |
+    | command[7]      | float32          | 0 .. 120   | m      | distance to where it must be done                  |
 
     **Reward** see `envs/reward.py`; its terms are in `info["reward"]`. **Info** holds `facts` (Facts); `reward` after a
     step; and after an episode's last step `score` (EpisodeScore) and `is_success`.
@@ -107,7 +109,7 @@ class DrivingEnv(gymnasium.Env[Any, Any]):
         self.observation_space = gymnasium.spaces.Dict({
             "camera": gymnasium.spaces.Box(0, 255, (camera.height_px, camera.width_px, 3), np.uint8),
             "ego": gymnasium.spaces.Box(EGO_LOW, EGO_HIGH),
-            "command": gymnasium.spaces.Box(np.zeros_like(COMMAND_HIGH), COMMAND_HIGH)})
+            "command": gymnasium.spaces.Box(COMMAND_LOW, COMMAND_HIGH)})
 
     state: WorldState
     frame: Frame
@@ -160,12 +162,9 @@ class DrivingEnv(gymnasium.Env[Any, Any]):
         self.frame = self._renderer.render(scene, pose_of(self.config.camera, ego))
         if self.render_mode == "human":
             self._show()
-        here = route.index_at(self.facts.route_m)
-        command = np.zeros(len(COMMAND_HIGH), np.float32)
-        command[route.command[here]], command[-1] = 1.0, route.manoeuvre_m[here]
         motion = [ego.speed_mps, ego.yaw_rate_radps, ego.accel_mps2, control.steer, control.drive]
         return {"camera": self.frame.rgb.copy(), "ego": np.clip(np.array(motion, np.float32), EGO_LOW, EGO_HIGH),
-                "command": np.clip(command, 0.0, COMMAND_HIGH)}
+                "command": route.command_at(self.facts.route_m)}
 
     def score(self) -> EpisodeScore:
         """The score of the steps driven so far. Raises ValueError before the first one."""

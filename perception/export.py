@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.geometry import Array
+from envs.roads.routes import COMMAND_HIGH
 from perception.finder import find_peaks
 from perception.model import (
     GLANCE_HEIGHT_PX,
@@ -43,7 +44,7 @@ class OnnxNet:
     def __init__(self, model: DriveNet) -> None:
         frozen(model)
         pixels = np.zeros((2, 2 * GLANCE_HEIGHT_PX, 2 * GLANCE_WIDTH_PX, 3), np.uint8)
-        command = np.zeros((2, 5), np.float32)
+        command = np.zeros((2, len(COMMAND_HIGH)), np.float32)
         inputs = {name: torch.from_numpy(value) for name, value in inputs_of(pixels, command).items()}
         net = _Net(model)
         with torch.inference_mode():
@@ -58,7 +59,7 @@ class OnnxNet:
 
 
 def inputs_of(image: Array, command: Array) -> dict[str, Array]:
-    """What the graph takes, from frames uint8 (N, H, W, 3) and commands (N, 5)."""
+    """What the graph takes, from frames uint8 (N, H, W, 3) and commands (N, 8)."""
     return {"glance": glance_pixels(image), "band": band_pixels(image), "command": command}
 
 

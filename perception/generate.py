@@ -40,14 +40,14 @@ from envs.lane_lines import ANCHORS, LINES
 from envs.render.camera import RENDERERS, Frame, Renderer, pose_of
 from envs.render.scene import build_scene
 from envs.roads.procedural import build_town
-from envs.roads.routes import Route
+from envs.roads.routes import COMMAND_HIGH
 from envs.signs import SIGNS
 from envs.state import Phase
 from envs.weather import WEATHERS
 from perception.drives import Drive, View
 from scenarios.spec import SPLITS
 
-DATASET_VERSION = 4
+DATASET_VERSION = 5
 MAX_SIGNS = 8  # a frame keeps its nearest signs
 DRIVES = 2  # of each town, in two weathers
 CAMERAS: dict[str, tuple[float, float]] = {  # ranges of CameraConfig's fields that other cars' cameras have
@@ -56,7 +56,7 @@ OPEN_CAMERAS = 2
 MAX_LIGHTS = 12  # and heads of traffic lights
 MAX_USERS = 12  # and vehicles, and people
 FIELDS: dict[str, tuple[tuple[int, ...], str]] = {  # name: shape behind the frame axis, dtype; rgb is put first
-    "command": ((5,), "float32"),
+    "command": (COMMAND_HIGH.shape, "float32"),
     "path_m": ((len(PATH_STATIONS_M), 2), "float32"),
     "boundaries_px": ((2, LANE_ROWS), "float32"),
     "lanes_px": ((LINES, ANCHORS), "float32"),  # at envs.lane_lines.anchor_rows
@@ -267,17 +267,11 @@ def odd_camera(usual: CameraConfig, rng: np.random.Generator) -> CameraConfig:
     return CameraConfig(**asdict(usual) | {name: float(rng.uniform(*span)) for name, span in CAMERAS.items()})
 
 
-def command_of(route: Route, station_m: float) -> Array:
-    """What the navigation says at a station: (5,) float32, one-hot of Command and metres to the manoeuvre."""
-    index = route.index_at(station_m)
-    return np.append(np.eye(4, dtype=np.float32)[route.command[index]], np.float32(route.manoeuvre_m[index]))
-
-
 def row_of(truth: Labels, view: View, camera: CameraConfig) -> dict[str, Any]:
     """Labels as fixed-shape arrays: FIELDS without the frame axis."""
     state = view.state
     row: dict[str, Any] = {
-        "command": command_of(state.route, view.station_m), "pose": state.ego.pose, "town_seed": state.town.seed,
+        "command": state.route.command_at(view.station_m), "pose": state.ego.pose, "town_seed": state.town.seed,
         "weather": view.weather, "camera_height_m": camera.height_m, "camera_pitch_deg": camera.pitch_deg,
         "camera_fov_deg": camera.horizontal_fov_deg}
     for name, (shape, dtype) in FIELDS.items():

@@ -24,7 +24,8 @@ from tyro.conf import Positional
 
 from envs.config import require
 from envs.geometry import Array
-from envs.roads.network import Command, Control
+from envs.roads.network import Control
+from envs.roads.routes import navigation
 from envs.signs import SIGNS
 from perception import dataset, metrics, pages
 from perception.attacks import soft_band, soft_glance
@@ -83,7 +84,7 @@ def run(config: InsideConfig) -> dict[str, Any]:
     perceiver, (model, camera) = Perceiver.load(source), load_network(source)
     frozen(model)
     parts = ["<h1>Inside the camera network</h1>"]
-    command = np.append(np.eye(4)[Command.FOLLOW], 60.0).astype(np.float32)[None]
+    command = navigation()[None]
     for path in track(config.paths, "look inside", disable=len(config.paths) < 2):
         image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
         if image is None:

@@ -25,6 +25,8 @@ from tyro.conf import Positional
 from envs.config import CameraConfig, ConfigError, require
 from envs.geometry import Array
 from envs.labels import PATH_STATIONS_M, STOP_MAX_M
+from envs.roads.network import Command
+from envs.roads.routes import navigation
 from envs.state import Phase
 from perception import dataset, metrics
 from perception.checkpoint import plain, replace_file
@@ -99,7 +101,8 @@ def metadata(camera: CameraConfig) -> dict[str, Any]:
         "inputs": {"glance": f"uint8 (N, {GLANCE_HEIGHT_PX}, {GLANCE_WIDTH_PX}, 3) RGB, area mean of the frame",
                    "band": f"uint8 (N, {BAND_HEIGHT_PX}, {BAND_WIDTH_PX}, 3) RGB, the frame from {BAND_TOP} to "
                            f"{BAND_BOTTOM} of its height",
-                   "command": "(N, 5) one-hot of follow, left, right, straight; metres to the manoeuvre, 0 to 60"},
+                   "command": "(N, 8) one-hot of follow, left, right, straight; metres to the manoeuvre, 0 to 60; next "
+                              "lane change, 1 left, -1 right, 0 none; metres to its begin, 0 to 60, and end, 0 to 120"},
         "outputs": {"path": "x ahead, y left of the rear axle [m]", "path_log_error": "log of the lateral error [m]",
                     "boundary": "share of the width", "boundary_logit": "presence", "lead": "log of metres by column",
                     "lead_log_error": "log of its error", "stop": f"share of {STOP_MAX_M} m from the front bumper",
@@ -129,7 +132,7 @@ def parity(file: Path, source: Path) -> float:
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (4, 10, 20, 3), np.uint8)
     image = coarse.repeat(16, 1).repeat(16, 2)
-    command = np.column_stack([np.eye(4), [0, 20, 40, 60]]).astype(np.float32)
+    command = np.stack([navigation(*said) for said in zip(Command, (0, 20, 40, 60), strict=True)])
     with torch.inference_mode():
         heads = model(torch.from_numpy(image), torch.from_numpy(command))
     run = session(file.read_bytes())

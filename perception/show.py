@@ -24,6 +24,7 @@ from envs.geometry import Array
 from envs.labels import LANE_ROWS
 from envs.render.camera import pose_of, project_points
 from envs.roads.network import Command
+from envs.roads.routes import navigation
 from envs.signs import SIGNS
 from envs.state import Phase, VehicleState
 from perception import photos
@@ -91,7 +92,7 @@ def run(config: PerceiveConfig) -> dict[str, Any]:
     if not sources:
         raise InputError("no picture was named; give images, folders of images or videos")
     perceiver = Perceiver.load(config.weights)
-    command = np.append(np.eye(4)[Command[config.command.upper()]], config.manoeuvre_m).astype(np.float32)[None]
+    command = navigation(Command[config.command.upper()], config.manoeuvre_m)[None]
     config.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for source in track(sources, "perceive", disable=len(sources) < 2):

@@ -25,6 +25,7 @@ from envs.geometry import Array
 from envs.labels import LANE_ROWS, LIGHT_MAX_M, lane_rows
 from envs.lane_lines import ANCHORS, LINES, OWN, anchor_rows
 from envs.roads.network import Marking
+from envs.roads.routes import COMMAND_HIGH
 from envs.state import Phase
 from perception import finder
 from perception.finder import PEAK_SHARE
@@ -71,12 +72,17 @@ class Surroundings:
 
 
 class LinesHead(nn.Module):
-    """Features at a quarter (N, near, 20, 40), of the band (N, far, 20, 80) and the trunk to the lines' tensors."""
+    """Features at a quarter (N, near, 20, 40), of the band (N, far, 20, 80), the trunk and the command to the lines'
+    tensors.
+
+    The command belongs to them: which lane is the own one behind a junction, only the way tells.
+    """
 
     def __init__(self, near: int, far: int, trunk: int) -> None:
         super().__init__()
         self.near, self.far = nn.Conv2d(near, 2 * LINES, 1), nn.Conv2d(far, 2 * LINES, 1)
-        self.told = nn.Sequential(nn.Linear(trunk + 2 * LINES * NODES, 96), nn.ReLU(inplace=True),
+        self.sought = nn.Linear(trunk + len(COMMAND_HIGH), LINES * (near + far))
+        self.told = nn.Sequential(nn.Linear(trunk + 2 * LINES * NODES + len(COMMAND_HIGH), 96), nn.ReLU(inplace=True),
                                   nn.Linear(96, LINES * (ANCHORS + NUM_MARKINGS) + 2 * LANE_ROWS))
         camera = CameraConfig()
         self.to_anchors: Tensor
@@ -84,11 +90,15 @@ class LinesHead(nn.Module):
         self.register_buffer("to_anchors", _between(anchor_rows(camera) / camera.height_px), persistent=False)
         self.register_buffer("to_rows", _between(lane_rows(camera) / camera.height_px), persistent=False)
 
-    def forward(self, at4: Tensor, band: Tensor, trunk: Tensor) -> Tensors:
-        columns, evidence, cells = zip(_read(self.far(band[:, :, -BAND_NODES:])), _read(
-            self.near(at4[:, :, -GLANCE_NODES:])), strict=True)
+    def forward(self, at4: Tensor, band: Tensor, trunk: Tensor, command: Tensor) -> Tensors:
+        sought = self.sought(torch.cat([trunk, command], 1)).unflatten(1, (LINES, -1))
+        near, far = at4[:, :, -GLANCE_NODES:], band[:, :, -BAND_NODES:]
+        columns, evidence, cells = zip(
+            _read(self.far(far), far, sought[..., -far.shape[1]:]),
+            _read(self.near(near), near, sought[..., :near.shape[1]]), strict=True)
         column = torch.cat(columns, 2)  # (N, 4, NODES), share of the width
-        told = self.told(torch.cat([trunk, column.flatten(1) * 2 - 1, torch.cat(evidence, 2).flatten(1) * 0.2], 1))
+        plain = torch.cat(evidence, 2).flatten(1) * 0.2
+        told = self.told(torch.cat([trunk, column.flatten(1) * 2 - 1, plain, command], 1))
         lines = told[:, :-2 * LANE_ROWS].unflatten(1, (LINES, ANCHORS + NUM_MARKINGS))
         return {
             "line_columns": column, "line_cells_far": cells[0], "line_cells_near": cells[1],
@@ -98,9 +108,11 @@ class LinesHead(nn.Module):
         }
 
 
-def _read(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Maps (N, 8, R, C) -> each line's column in each row (N, 4, R), share of the width; how plain it is; logits."""
-    logits, offset = maps[:, :LINES], maps[:, LINES:]
+def _read(maps: Tensor, features: Tensor, sought: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps (N, 8, R, C) and features (N, F, R, C) in which F numbers are sought for each line (N, 4, F) -> each line's
+    column in each row (N, 4, R), share of the width; how plain it is; logits.
+    """
+    logits, offset = maps[:, :LINES] + (sought @ features.flatten(2)).unflatten(2, features.shape[2:]), maps[:, LINES:]
     share = torch.softmax(logits, 3)
     middle = (torch.arange(maps.shape[3], device=maps.device) + 0.5 + offset) / maps.shape[3]
     return (share * middle).sum(3), logits.amax(3), logits
@@ -121,7 +133,8 @@ class LightHead(nn.Module):
     def __init__(self, channels: int, trunk: int) -> None:
         super().__init__()
         self.cells = nn.Conv2d(channels, 2, 1)  # how likely it is the own one; (metres to its line - 30) / 10
-        self.sought = nn.Sequential(nn.Linear(trunk + 5, 48), nn.ReLU(inplace=True), nn.Linear(48, 1 + channels))
+        self.sought = nn.Sequential(nn.Linear(trunk + len(COMMAND_HIGH), 48), nn.ReLU(inplace=True),
+                                    nn.Linear(48, 1 + channels))
 
     def forward(self, band: Tensor, phases: Tensor, trunk: Tensor, command: Tensor) -> Tensors:
         sought = self.sought(torch.cat([trunk, command], 1))

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
-from envs.labels import STOP_MAX_M
+from envs.labels import PATH_STATIONS_M, STOP_MAX_M
 from perception import finder, surroundings
 
 Tensors = dict[str, Tensor]
 NEAR_STATIONS = 9  # PATH_STATIONS_M up to 21 m count for the path's own expected error
+STEPS_M = torch.tensor(PATH_STATIONS_M).diff()
+TURNED_RAD = 0.5  # brings the path's directions to about the size of its places
 BLIND_STOP_M = 1.5  # a line nearer to the bumper than this lies below the image
 
 
@@ -32,14 +34,17 @@ class Task:
 
 
 def path_loss(outputs: Tensors, targets: Tensors) -> Tensor:
-    """Absolute error in units of each station's spread, and the likelihood of the lateral error (Laplace).
+    """Absolute error in units of each station's spread, the error of the direction between stations in units of
+    TURNED_RAD, and the likelihood of the lateral error (Laplace).
 
     The likelihood sees a detached path: it teaches the confidence and does not blur the path.
     """
     error_m = outputs["path"] - targets["path"]
     error = error_m / targets["path_std"]
+    turned = error_m[..., 1].diff(dim=1) / STEPS_M / TURNED_RAD
     lateral_m = error_m[:, :NEAR_STATIONS, 1].abs().mean(1).detach()
     return (smooth_l1_loss(error, torch.zeros_like(error), beta=0.1)
+            + smooth_l1_loss(turned, torch.zeros_like(turned), beta=0.1)
             + 0.1 * laplace(lateral_m, outputs["path_log_error"]))
 
 
@@ -82,7 +87,7 @@ TASKS: tuple[Task, ...] = (
     Task("stop", 1.0, stop_loss),
     Task("lead", 1.0, lead_loss),
     Task("things", 1.0, finder.loss),
-    Task("lanes", 1.0, surroundings.lanes_loss),
+    Task("lanes", 2.0, surroundings.lanes_loss),
     Task("drivable", 0.5, surroundings.drivable_loss),
     Task("light", 0.5, surroundings.light_loss),
 )

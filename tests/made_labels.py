@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from envs.roads.routes import navigation
 from perception.generate import FIELDS, PADDING
 
 NOWHERE = {"boundaries_px": np.nan, "lanes_px": np.nan, "stop_m": np.inf, "my_light_m": np.inf, "lead_m": 60.0}
@@ -11,7 +12,7 @@ def blank(num):
     """Labels of `num` frames by the names of generate.FIELDS; the navigation says to follow the road."""
     values = NOWHERE | PADDING
     rows = {name: np.full((num, *shape), values.get(name, 0), dtype) for name, (shape, dtype) in FIELDS.items()}
-    rows["command"][:] = [1, 0, 0, 0, 60]
+    rows["command"][:] = navigation()
     return rows
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from envs.roads.routes import navigation
 from envs.state import Phase
 from perception.claims import claims_of
 from perception.model import DriveNet
@@ -18,7 +19,7 @@ FRAMES = np.random.default_rng(0).integers(0, 256, (3, 160, 320, 3), np.uint8)
 @pytest.fixture(scope="module")
 def percept():
     torch.manual_seed(0)
-    return Perceiver(DriveNet()).perceive(FRAMES, np.tile(np.array([1, 0, 0, 0, 60], np.float32), (3, 1)))
+    return Perceiver(DriveNet()).perceive(FRAMES, np.tile(navigation(), (3, 1)))
 
 
 def filled(percept, labels, phase=Phase.RED, shift=0.0):

@@ -16,12 +16,12 @@ from gymnasium.utils.env_checker import check_env
 
 from envs import driving_env
 from envs.config import CameraConfig, ConfigError, DriveConfig, Patience, RewardConfig
-from envs.driving_env import COMMAND_HIGH, DrivingEnv
+from envs.driving_env import DrivingEnv
 from envs.metrics import EpisodeScore
 from envs.render.bullet import DisplayError
 from envs.render.camera import RENDERERS
 from envs.roads.network import Command
-from envs.roads.routes import COMMAND_RANGE_M
+from envs.roads.routes import COMMAND_HIGH, COMMAND_RANGE_M
 from envs.rules import Facts
 from envs.state import ActionError
 from scenarios.spec import SPLITS, Scenario
@@ -97,7 +97,7 @@ def test_observation_is_what_the_docstring_says(env):
     observation, *_ = env.step(np.array([0.25, 0.5], np.float32))
     assert observation["ego"][3:].tolist() == [0.25, 0.5] and observation["ego"][2] > 0
     assert np.array_equal(observation["camera"], env.frame.rgb) and np.array_equal(env.render(), env.frame.rgb)
-    assert COMMAND_HIGH[-1] == COMMAND_RANGE_M and set(observation) == {"camera", "ego", "command"}
+    assert COMMAND_HIGH[4] == COMMAND_RANGE_M and set(observation) == {"camera", "ego", "command"}
 
 
 def test_command_counts_down_to_the_manoeuvre():

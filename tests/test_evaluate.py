@@ -12,6 +12,7 @@ from agents.evaluate import EvaluateConfig, Job, choose_drivers, episode_seed
 from agents.features import SIZE
 from agents.policies import Actor, PolicyError
 from envs.config import CameraConfig, ConfigError, DriveConfig
+from envs.roads.routes import navigation
 from envs.state import ActionError
 from perception.perceiver import Perceiver
 from scenarios import recording, spec
@@ -195,6 +196,6 @@ def test_seeds_of_episodes_differ_and_stay():
 
 def test_what_the_shipped_network_saw_can_be_recorded():
     """Its surroundings are no array of the percept; they are left out of recordings."""
-    percept = Perceiver.load().perceive(np.zeros((1, 160, 320, 3), np.uint8), np.zeros((1, 5), np.float32))
+    percept = Perceiver.load().perceive(np.zeros((1, 160, 320, 3), np.uint8), navigation()[None])
     told = evaluate.percept_of(SimpleNamespace(percept=percept))
     assert told is not None and told["path_m"].shape == (12, 2) and {"embedding", "around"}.isdisjoint(told)

@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 
+from envs.roads.routes import COMMAND_HIGH, COMMAND_LOW
 from perception.export import INSIDE, OnnxNet
 from perception.model import DriveNet, frozen
 from perception.perceiver import Perceiver
@@ -20,7 +21,7 @@ PARITY = 1e-4  # of outputs of order one; metres and pixels are compared relativ
 def test_onnx_agrees_with_torch_on_the_shipped_weights(count):
     rng = np.random.default_rng(count)
     smooth = rng.integers(0, 256, (count, 20, 40, 3), np.uint8).repeat(8, 1).repeat(8, 2)
-    command = np.column_stack([np.eye(4)[rng.integers(0, 4, count)], rng.uniform(0, 60, count)]).astype(np.float32)
+    command = rng.uniform(COMMAND_LOW, COMMAND_HIGH, (count, len(COMMAND_HIGH))).astype(np.float32)
     seen = [vars(Perceiver.load(backend=name).perceive(smooth, command)) for name in ("onnx", "torch")]
     around = [vars(percept.pop("around") or SimpleNamespace()) for percept in seen]
     for name, value in (seen[0] | around[0]).items():
@@ -32,7 +33,7 @@ def test_onnx_agrees_with_torch_on_the_shipped_weights(count):
 def test_every_output_keeps_its_name():
     torch.manual_seed(3)
     model = DriveNet()
-    image, command = torch.randint(0, 256, (2, 160, 320, 3), dtype=torch.uint8), torch.rand(2, 5)
+    image, command = torch.randint(0, 256, (2, 160, 320, 3), dtype=torch.uint8), torch.rand(2, len(COMMAND_HIGH))
     with torch.inference_mode():
         by_onnx, by_torch = OnnxNet(model)(image, command), frozen(model)(image, command)
     assert by_onnx.keys() == by_torch.keys() - set(INSIDE)

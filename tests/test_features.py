@@ -23,6 +23,7 @@ from agents.features import (
 )
 from envs.config import CameraConfig
 from envs.labels import LANE_ROWS, LEAD_COLUMNS, LEAD_MAX_M, PATH_STATIONS_M, STOP_MAX_M
+from envs.roads.routes import navigation
 from envs.state import EGO_SHAPE
 from envs.vehicle import CAR
 from perception.perceiver import Percept, Track
@@ -55,7 +56,7 @@ def track(num: int = 1, **changes: object) -> Track:
 def senses(seen: Percept, remembered: Track, speed_mps: float = 10.0) -> Senses:
     num = len(seen.stop_m)
     ego = np.tile(np.array([speed_mps, 0, 0, 0, 0], np.float32), (num, 1))
-    command = np.tile(np.array([1, 0, 0, 0, 60], np.float32), (num, 1))
+    command = np.tile(navigation(), (num, 1))
     return Senses(seen, remembered, ego, command, CAMERA)
 
 
@@ -171,7 +172,7 @@ def _observation(num: int) -> dict[str, np.ndarray]:
     ego = np.zeros((num, 5), np.float32)
     ego[:, 0] = 10.0
     return {"camera": np.zeros((num, 16, 32, 3), np.uint8), "ego": ego,
-            "command": np.tile(np.array([1, 0, 0, 0, 60], np.float32), (num, 1))}
+            "command": np.tile(navigation(), (num, 1))}
 
 
 def test_memory_is_kept_for_each_car_and_peeking_leaves_no_trace() -> None:

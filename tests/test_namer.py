@@ -11,7 +11,17 @@ import nanodrive
 from envs.signs import SIGN_INDEX, SIGNS, face
 from perception import checkpoint, crops, photos, templates, train_namer
 from perception.checkpoint import CheckpointError
-from perception.namer import PHOTOS, WEIGHTS, Namer, NamerConfig, SignNet, cut_out, describe, standardised, without_border
+from perception.namer import (
+    PHOTOS,
+    WEIGHTS,
+    Namer,
+    NamerConfig,
+    SignNet,
+    cut_out,
+    describe,
+    standardised,
+    without_border,
+)
 from perception.templates import NO_SIGN
 
 PARITY = 1e-4

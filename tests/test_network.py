@@ -22,10 +22,12 @@ from envs.roads.network import (
 from envs.roads.procedural import build_network
 from envs.roads.routes import (
     CHANGE_ACCEL_MPS2,
+    CHANGE_RANGE_M,
     COMMAND_RANGE_M,
     GOAL_CLEARANCE_M,
     ROUTE_SPACING_M,
     change_length,
+    navigation,
     random_route,
     route_over,
 )
@@ -147,6 +149,21 @@ def test_route_crosses_two_lanes_in_a_row_and_both_changes_end_before_the_solid_
     assert route.points_m[route.index_at(second.end_m + 1), 0] == pytest.approx(1.75, abs=0.01)
     assert sorted(set(route.lane_index.tolist())) == [0, 1, 2, 3, 4]
     assert len(route.stops) == 1
+
+
+def test_a_lane_change_is_announced_until_it_is_done(avenue):
+    """Two to the left in a row, from the first metre on; the junction at 200 m is told beside them."""
+    route = route_over(avenue, (2, 1, 0, 4, 7))
+    first, second = route.changes
+    for station in (0.0, first.begin_m + 5.0, first.end_m + 1.0, second.end_m - 0.5):
+        change = first if station < first.end_m else second
+        side, begin_m, end_m = route.command_at(station)[5:]
+        assert side == 1.0 and begin_m == pytest.approx(max(change.begin_m - station, 0.0), abs=1e-3)
+        assert end_m == pytest.approx(min(change.end_m - station, CHANGE_RANGE_M), abs=1e-3)
+    assert route.command_at(second.end_m + 0.1)[5:].tolist() == [0.0, COMMAND_RANGE_M, CHANGE_RANGE_M], "none is left"
+    to_the_right = route_over(avenue, (1, 2), start_m=0.0)
+    assert to_the_right.command_at(0.0)[5] == -1.0
+    assert (navigation(change=first, station_m=first.begin_m - COMMAND_RANGE_M - 0.1) == navigation()).all()
 
 
 def test_route_knows_how_far_its_direction_reaches_on_both_sides(avenue):

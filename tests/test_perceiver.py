@@ -10,6 +10,8 @@ import torch
 
 from envs.config import CameraConfig
 from envs.labels import LEAD_MAX_M, STOP_MAX_M
+from envs.roads.network import Command
+from envs.roads.routes import navigation
 from envs.signs import SIGN_INDEX, SIGNS
 from envs.state import Phase
 from perception import checkpoint, metrics
@@ -179,7 +181,7 @@ def perceiver():
 
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 160, 320, 3), np.uint8)
-COMMANDS = np.array([[1, 0, 0, 0, 60], [0, 1, 0, 0, 20], [0, 0, 1, 0, 0]], np.float32)
+COMMANDS = np.stack([navigation(), navigation(Command.LEFT, 20.0), navigation(Command.RIGHT, 0.0)])
 
 
 def test_percept_has_the_promised_shapes_and_ranges(perceiver):

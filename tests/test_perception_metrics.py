@@ -59,8 +59,15 @@ def test_shift_of_thirty_centimetres_is_told_in_metres():
     percept = oracle(truth)
     figures = metrics.measure(replace(percept, path_m=percept.path_m + np.array([0.0, 0.3])), truth, WIDTH_PX)
     assert figures["path_lateral_m"] == pytest.approx(0.3)
-    # only the first segment, from the rear axle to 2 m, is turned: by atan(0.3 / 2) = 8.53 deg of 8 segments
-    assert figures["path_heading_deg"] == pytest.approx(8.53 / 8, abs=0.01)
+    assert figures["path_heading_deg"] == pytest.approx(0.0), "a path beside the true one leads the same way"
+
+
+def test_a_path_that_leads_three_degrees_aside_is_told_in_degrees():
+    truth = labels() | {"path_m": np.stack(np.broadcast_arrays(np.array(PATH_STATIONS_M), np.zeros((6, 12))), -1)}
+    percept, lean = oracle(truth), np.radians(3.0)
+    turned = percept.path_m @ np.array([[np.cos(lean), np.sin(lean)], [-np.sin(lean), np.cos(lean)]])
+    figures = metrics.measure(replace(percept, path_m=turned), truth, WIDTH_PX)
+    assert figures["path_heading_deg"] == pytest.approx(3.0)
 
 
 def test_error_along_the_path_is_not_lateral():

@@ -11,13 +11,14 @@ import torch
 from agents.features import SIZE
 from agents.policies import POLICIES, Actor, Policy, PolicyError, load_actor, load_policy, save_actor
 from envs.config import CameraConfig, DriveConfig
+from envs.roads.routes import navigation
 
 CONFIG = DriveConfig(renderer="none")
 
 
 def observation(speed_mps: float = 0.0) -> dict[str, np.ndarray]:
     return {"camera": np.zeros((160, 320, 3), np.uint8), "ego": np.array([speed_mps, 0, 0, 0, 0], np.float32),
-            "command": np.array([1, 0, 0, 0, 60], np.float32)}
+            "command": navigation()}
 
 
 class OwnPolicy:

@@ -11,6 +11,7 @@ import torch
 
 from envs.config import CameraConfig, ConfigError
 from envs.labels import PATH_STATIONS_M
+from envs.roads.routes import navigation
 from envs.signs import SIGN_INDEX
 from perception import checkpoint, show
 from perception.model import DriveNet, describe
@@ -31,7 +32,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def percept(weights):
-    return Perceiver.load(weights).perceive(IMAGE[None], np.array([[1, 0, 0, 0, 60]], np.float32))
+    return Perceiver.load(weights).perceive(IMAGE[None], navigation()[None])
 
 
 def near(overlay, u, v, colour):

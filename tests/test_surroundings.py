@@ -9,6 +9,7 @@ import torch
 from envs.config import CameraConfig
 from envs.labels import lane_rows
 from envs.lane_lines import anchor_rows
+from envs.roads.routes import navigation
 from envs.state import Phase
 from perception import surroundings
 from perception.model import DriveNet
@@ -77,7 +78,7 @@ def test_the_cell_of_the_own_light():
 
 def test_both_backends_say_the_same_and_shares_sum_to_one():
     frames = np.random.default_rng(1).integers(0, 255, (3, 160, 320, 3), dtype=np.uint8)
-    command = np.tile(np.array([1, 0, 0, 0, 60], np.float32), (3, 1))
+    command = np.tile(navigation(), (3, 1))
     told = []
     for backend in ("torch", "onnx"):
         torch.manual_seed(0)
@@ -89,7 +90,7 @@ def test_both_backends_say_the_same_and_shares_sum_to_one():
 
 def test_percepts_that_were_recorded_have_nothing_around_them():
     frames = np.zeros((2, 160, 320, 3), np.uint8)
-    percept = Perceiver(DriveNet()).perceive(frames, np.zeros((2, 5), np.float32))
+    percept = Perceiver(DriveNet()).perceive(frames, np.stack([navigation()] * 2))
     assert joined([percept, percept], 3).around.lanes_px.shape == (3, 4, 32)
     bare = replace(percept, around=None)
     assert joined([bare, bare], 3).around is None and not hasattr(bare, "my_light")

@@ -11,9 +11,9 @@ from envs.config import CameraConfig, ConfigError
 from perception import checkpoint, dataset, generate, train
 from perception.checkpoint import CheckpointError
 from perception.generate import DatasetError, GenerateConfig
-from perception.model import ModelConfig
+from perception.model import DriveNet, ModelConfig
 from perception.perceiver import Perceiver
-from perception.train import TrainConfig, Training
+from perception.train import TrainConfig, Training, gathered
 
 TINY = ModelConfig(stem=8, fine=8, middle=16, coarse=16, trunk=32)
 
@@ -52,6 +52,27 @@ def test_interrupted_run_goes_on_bit_for_bit(config, tmp_path):
         assert torch.equal(value, resumed.model.state_dict()[name]), name
     for name, value in whole.mean.state_dict().items():
         assert torch.equal(value, resumed.mean.state_dict()[name]), name
+
+
+def test_threads_share_a_batch_and_two_runs_agree(config, tmp_path):
+    runs = [stopped_after(replace(config, out=tmp_path / name, threads=2), 1) for name in ("a", "b")]
+    for name, value in runs[0].model.state_dict().items():
+        assert torch.equal(value, runs[1].model.state_dict()[name]), name
+    with pytest.raises(ConfigError, match="two frames to each thread"):
+        replace(config, batch=8, threads=5)
+
+
+def test_gradients_and_statistics_of_shares_are_averaged_by_their_size():
+    model, *replicas = (DriveNet(TINY) for _ in range(3))
+    for value, replica in zip((1.0, 5.0), replicas, strict=True):
+        for parameter in replica.parameters():
+            parameter.grad = torch.full_like(parameter, value)
+        for buffer in replica.buffers():
+            buffer.fill_(value)
+    gathered(model, replicas, [0.75, 0.25])
+    assert all((parameter.grad == 2.0).all() for parameter in model.parameters())
+    for buffer in model.buffers():
+        assert (buffer == (2.0 if buffer.is_floating_point() else 1.0)).all()
 
 
 def test_run_learns_and_ships_weights_that_load(config):

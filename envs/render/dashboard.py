@@ -176,17 +176,27 @@ def _caption(image: Array, traces: Traces, moment: Moment) -> None:
     _shade(image, (0, 0, width, 34), 0.55)
     write(image, traces.title, (12, 17), 16, INK)
     write(image, f"{moment.state.time_s:5.1f} s", (width - 12, 17), 16, INK, anchor=(1, 0.5))
-    here = moment.state.route.index_at(moment.facts.route_m)
-    command = Command(int(moment.state.route.command[here]))
+    shaft, distance = _next(moment.state.route.command_at(moment.facts.route_m))
     _shade(image, (width // 2 - 66, 44, 132, 44), 0.5)
-    _arrow(image[44:88, width // 2 - 64:width // 2 - 20], command)
-    distance = f"{moment.state.route.manoeuvre_m[here]:.0f} m" if command != Command.FOLLOW else "follow"
-    write(image, distance, (width // 2 - 12, 66), 18, INK)
+    _arrow(image[44:88, width // 2 - 64:width // 2 - 20], shaft, INK if distance else DIM)
+    write(image, distance or "follow", (width // 2 - 12, 66), 18, INK)
     if moment.step == traces.num_steps:
         _shade(image, (0, image.shape[0] // 2 - 30, width, 60), 0.7)
         write(image, traces.ending, (width / 2, image.shape[0] / 2), 24, INK, anchor=(0.5, 0.5), is_bold=True)
 
 
+def _next(said: Array) -> tuple[Array, str]:
+    """Shaft of the arrow, and how far ahead, of what the navigation (8,) wants first: a manoeuvre or a lane change."""
+    command, manoeuvre_m, side, begin_m = Command(int(said[:len(Command)].argmax())), *said[len(Command):-1]
+    if side and begin_m < manoeuvre_m:
+        return CHANGE_ARROWS[int(side)], f"{begin_m:.0f} m"
+    return ARROWS[command], "" if command == Command.FOLLOW else f"{manoeuvre_m:.0f} m"
+
+
+CHANGE_ARROWS: dict[int, Array] = {  # as those below, by the side of a lane change
+    1: np.array([[0.65, 0.85], [0.65, 0.62], [0.35, 0.42], [0.35, 0.2]]),
+    -1: np.array([[0.35, 0.85], [0.35, 0.62], [0.65, 0.42], [0.65, 0.2]]),
+}
 ARROWS: dict[Command, Array] = {  # shaft from the bottom to the tip, in a unit square
     Command.FOLLOW: np.array([[0.5, 0.85], [0.5, 0.2]]),
     Command.STRAIGHT: np.array([[0.5, 0.85], [0.5, 0.2]]),
@@ -195,10 +205,9 @@ ARROWS: dict[Command, Array] = {  # shaft from the bottom to the tip, in a unit 
 }
 
 
-def _arrow(image: Array, command: Command) -> None:
+def _arrow(image: Array, shaft: Array, colour: tuple[int, int, int]) -> None:
     size = image.shape[0]
-    shaft = ARROWS[command] * size
-    colour = DIM if command == Command.FOLLOW else INK
+    shaft = shaft * size
     _stroke(image, shaft, colour, 4)
     along = (shaft[-1] - shaft[-2]) / np.hypot(*(shaft[-1] - shaft[-2]))
     across = np.array([-along[1], along[0]])

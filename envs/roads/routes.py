@@ -24,7 +24,12 @@ from envs.roads.network import (
 )
 
 ROUTE_SPACING_M = 0.5  # distance between two route points
-COMMAND_RANGE_M = 60.0  # a manoeuvre is announced this far ahead
+COMMAND_RANGE_M = 60.0  # a manoeuvre or a lane change is announced this far ahead
+CHANGE_RANGE_M = 120.0  # farthest end of a lane change that is told
+# What the navigation says: one-hot of Command, metres to the manoeuvre; the next lane change's side, 1 left, -1 right,
+# 0 none, metres to where it begins and to where it must be done.
+COMMAND_LOW = np.array([*np.zeros(len(Command)), 0.0, -1.0, 0.0, 0.0], np.float32)
+COMMAND_HIGH = np.array([*np.ones(len(Command)), COMMAND_RANGE_M, 1.0, COMMAND_RANGE_M, CHANGE_RANGE_M], np.float32)
 GOAL_CLEARANCE_M = 6.0  # between a route's end and the nearest junction
 CHANGE_ACCEL_MPS2 = 1.2  # sideways, at the speed limit
 
@@ -41,6 +46,16 @@ class LaneChange:
     def middle_m(self) -> float:
         """Where one lane ends and the other begins."""
         return (self.begin_m + self.end_m) / 2
+
+
+def navigation(command: Command = Command.FOLLOW, manoeuvre_m: float = COMMAND_RANGE_M,
+               change: LaneChange | None = None, station_m: float = 0.0) -> Array:
+    """A command as a policy is given it (8,), clipped to what is told; a change that begins too far ahead is not."""
+    said = np.zeros(len(COMMAND_HIGH), np.float32)
+    said[command], said[len(Command)], said[-2:] = 1.0, manoeuvre_m, np.inf
+    if change is not None and change.begin_m - station_m < COMMAND_RANGE_M:
+        said[-3:] = change.side, change.begin_m - station_m, change.end_m - station_m
+    return np.clip(said, COMMAND_LOW, COMMAND_HIGH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +90,12 @@ class Route:
     def index_at(self, station_m: float) -> int:
         """Index of the route point nearest before a station."""
         return max(0, int(self.station_m.searchsorted(station_m, side="right")) - 1)
+
+    def command_at(self, station_m: float) -> Array:
+        """What the navigation says at a station: (8,) float32 within COMMAND_LOW and COMMAND_HIGH, see there."""
+        here = self.index_at(station_m)
+        return navigation(Command(int(self.command[here])), float(self.manoeuvre_m[here]),
+                          next((change for change in self.changes if station_m < change.end_m), None), station_m)
 
     def begins(self) -> tuple[tuple[float, int], ...]:
         """(station [m] of the first point, id) of every lane that the route touches, in order."""
