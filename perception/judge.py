@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from envs.config import CameraConfig, require, require_within
-from envs.geometry import Array, wrap_angle
+from envs.geometry import Array
 from envs.labels import LEAD_MAX_M, lane_rows
 from envs.lane_lines import anchor_rows
 from envs.roads.network import Command, Control
@@ -202,9 +202,8 @@ def _f1(hits: Array, told: Array, there: Array) -> tuple[Array, Array]:
 
 
 def _path(percept: Percept, labels: dict[str, Array]) -> Ratios:
-    heading, told = (metrics.headings(path[:, metrics.NEAR]) for path in (labels["path_m"], percept.path_m))
     lateral = metrics.lateral_errors(percept.path_m, labels["path_m"])
-    turned = np.degrees(np.abs(wrap_angle(told - heading)))
+    turned = metrics.heading_errors(percept.path_m, labels["path_m"])
     follows = np.broadcast_to(labels["command"][:, [Command.FOLLOW]] > 0, lateral.shape)
     where = {"": np.ones_like(lateral, bool), "_along_lanes": follows, "_at_junctions": ~follows}
     return {f"path_{name}{part}": _each(values, rows) for part, rows in where.items()

@@ -66,15 +66,20 @@ def distance_to_perfect(figures: dict[str, float], floor: dict[str, float]) -> f
 
 def _path(percept: Percept, labels: dict[str, Array]) -> dict[str, float]:
     """Mean distance to the side of the true path, and mean angle between both, up to NEAR_M ahead."""
-    truth, guess = labels["path_m"][:, NEAR], percept.path_m[:, NEAR]
     return {"path_lateral_m": float(lateral_errors(percept.path_m, labels["path_m"]).mean()),
-            "path_heading_deg": float(np.degrees(np.abs(wrap_angle(headings(guess) - headings(truth)))).mean())}
+            "path_heading_deg": float(heading_errors(percept.path_m, labels["path_m"]).mean())}
 
 
 def lateral_errors(told_m: Array, truth_m: Array) -> Array:
     """Distances (N, K) [m] to the side of true paths (N, 12, 2) at the stations up to NEAR_M ahead."""
     heading, delta = headings(truth_m[:, NEAR]), (told_m - truth_m)[:, NEAR]
     return np.asarray(np.abs(np.cos(heading) * delta[..., 1] - np.sin(heading) * delta[..., 0]))
+
+
+def heading_errors(told_m: Array, truth_m: Array) -> Array:
+    """Angles (N, K) [deg] between paths (N, 12, 2) and true ones at the stations up to NEAR_M ahead."""
+    turned = wrap_angle(headings(told_m[:, NEAR]) - headings(truth_m[:, NEAR]))
+    return np.asarray(np.degrees(np.abs(turned)))
 
 
 def headings(points_m: Array) -> Array:

@@ -15,13 +15,13 @@ import numpy as np
 from rich.progress import track
 
 from envs.config import CameraConfig
-from envs.geometry import Array, wrap_angle
+from envs.geometry import Array
 from envs.roads.procedural import build_town
 from envs.state import Phase, SignPosts
 from envs.weather import WEATHERS
 from perception.dataset import Frames
 from perception.glides import DT_S, SPEED_MPS, glide
-from perception.metrics import NEAR, boxes_iou, headings, lateral_errors
+from perception.metrics import boxes_iou, heading_errors, lateral_errors
 from perception.perceiver import Perceiver, Percept, Tracker
 from perception.sign_tracker import SignTracker
 from perception.surroundings import light_is_asked
@@ -70,8 +70,7 @@ def judge_drives(perceiver: Perceiver, towns: list[int], num_frames: int) -> Pas
 def _path(looks: list[Percept], labels: dict[str, Array]) -> tuple[float, float]:
     """Sums over frames of the path's mean lateral error [m] and mean heading error [deg] up to NEAR_M ahead."""
     told, truth = np.concatenate([percept.path_m for percept in looks]), labels["path_m"]
-    turned = wrap_angle(headings(told[:, NEAR]) - headings(truth[:, NEAR]))
-    return (float(lateral_errors(told, truth).mean(1).sum()), float(np.degrees(np.abs(turned)).mean(1).sum()))
+    return (float(lateral_errors(told, truth).mean(1).sum()), float(heading_errors(told, truth).mean(1).sum()))
 
 
 def _signs_passed(looks: list[Percept], frames: Frames, posts: SignPosts) -> list[tuple[int, int]]:
