@@ -156,7 +156,7 @@ def _ego(s: Senses) -> Array:
 def _command(s: Senses) -> Array:
     """One-hot of the command, closeness and fine closeness of the manoeuvre, and the lane change to come (9)."""
     distance = s.command[:, 4]
-    return np.column_stack([s.command[:, :4], 1 - distance / 60.0, 1 - np.clip(distance / 10.0, 0, 1),
+    return np.column_stack([s.command[:, :4], 1 - distance / COMMAND_RANGE_M, 1 - np.clip(distance / 10.0, 0, 1),
                             _lane_change(s.command[:, 5:])])
 
 
