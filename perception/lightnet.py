@@ -25,7 +25,7 @@ from perception import checkpoint
 from perception.lampcrops import STATES, draw_crop
 from perception.model import convolution, normalised
 from perception.photos import Pictures, View, write_csv
-from perception.schedule import move_average, one_cycle
+from perception.schedule import one_cycle, take_step
 
 WEIGHTS = Path(__file__).parent / "weights" / "lights"
 SIDE_PX = 32
@@ -117,14 +117,10 @@ class Training:
         torch.manual_seed(int(rng.integers(2**62)))  # dropout
         crops, states = drawn(self.config.batch, rng)
         loss = cross_entropy(self.model(normalised(crops)), torch.from_numpy(states), label_smoothing=0.02)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * one_cycle(self.step / self.config.steps)
-        self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
-        self.optimizer.step()
+        rate = self.config.rate * one_cycle(self.step / self.config.steps)
+        take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
         self.step += 1
-        move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
         if self.step % SAVED_STEPS == 0:
             checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
                 "kind": "lights training", "settings": self.settings, "step": self.step})

@@ -33,7 +33,7 @@ from perception.dataset import Frames
 from perception.looks import disturbed
 from perception.model import convolution, folded, normalised
 from perception.roadscapes import COLUMNS, HEIGHT_PX, RIDGE_CELLS, ROWS, WIDTH_PX, Scape, draw_scape
-from perception.schedule import move_average, one_cycle
+from perception.schedule import one_cycle, take_step
 
 WEIGHTS = Path(__file__).parent / "weights" / "road"
 AVERAGE_DECAY = 0.995
@@ -252,14 +252,10 @@ class Training:
         for rgb, labels, horizon in _batches(pictures, self.config.batch, rng):
             logits, rows = self.model(normalised(rgb).contiguous())
             loss = road_loss(logits, rows, torch.from_numpy(labels), torch.from_numpy(horizon))
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.config.rate * one_cycle(self.step / self.steps)
-            self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
-            self.optimizer.step()
+            rate = self.config.rate * one_cycle(self.step / self.steps)
+            take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
             self.step += 1
-            move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
         return float(loss.detach())
 
     def save(self, figures: dict[str, float]) -> None:

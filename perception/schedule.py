@@ -1,4 +1,6 @@
-"""What every training loop here does at each step: the learning rate's cycle and the running mean of the weights."""
+"""What every training loop here does at each step: the learning rate's cycle, a bounded step, the running mean of the
+weights.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import torch
 from torch import nn
 
 WARM_UP = 0.1  # share of the steps in which the rate rises
+LONGEST_GRADIENT = 5.0  # a longer one is cut to this norm
 
 
 def one_cycle(progress: float, warm_up: float = WARM_UP) -> float:
@@ -18,6 +21,19 @@ def one_cycle(progress: float, warm_up: float = WARM_UP) -> float:
     if progress < warm_up:
         return 0.04 + 0.96 * progress / warm_up
     return 0.01 + 0.99 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up))) / 2
+
+
+def take_step(model: nn.Module, mean: nn.Module, optimizer: torch.optim.Optimizer, rate: float, step: int,
+              decay: float) -> None:
+    """Follow the gradients that a loss has left in a model, clear them, and move the mean weights; `step` counts those
+    taken before. Raises RuntimeError for a gradient that is not finite.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    torch.nn.utils.clip_grad_norm_(model.parameters(), LONGEST_GRADIENT, error_if_nonfinite=True)
+    optimizer.step()
+    optimizer.zero_grad()
+    move_average(mean, model, step + 1, decay)
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ from envs.geometry import Array
 from perception import checkpoint
 from perception.metrics import boxes_iou, interpolated_precision
 from perception.scenes import Scene, scene, world_frames
-from perception.schedule import move_average, one_cycle
+from perception.schedule import one_cycle, take_step
 from perception.scout import LOG_OF_PIXEL, STRIDE_PX, ScoutConfig, ScoutNet, best_of_each, describe, peaks
 
 AVERAGE_DECAY = 0.998  # of the exponential mean of the weights, per step
@@ -134,15 +134,11 @@ class ScoutTraining:
     def _learn(self, scenes: list[Scene]) -> tuple[float, float]:
         """One step on a batch; returns the losses."""
         pixels, goal = batch_of(scenes)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * one_cycle(self.step / self.config.steps, WARM_UP)
         heat_loss, box_loss = losses_of(self.model(pixels), goal)
-        self.optimizer.zero_grad()
         (heat_loss + BOX_WEIGHT * box_loss).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
-        self.optimizer.step()
+        rate = self.config.rate * one_cycle(self.step / self.config.steps, WARM_UP)
+        take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
         self.step += 1
-        move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
         return float(heat_loss.detach()), float(box_loss.detach())
 
     def finish_epoch(self, figures: dict[str, float]) -> bool:

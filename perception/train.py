@@ -8,7 +8,6 @@ frames and draws no overlays.
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from perception.looks import disturbed
 from perception.model import DriveNet, ModelConfig, band_of, describe, glance_of
 from perception.namer import Namer
 from perception.perceiver import READER, Perceiver, Percept, calibrated
-from perception.schedule import move_average, one_cycle
+from perception.schedule import one_cycle, take_step
 from perception.show import overlay
 from perception.tasks import TASKS
 
@@ -163,17 +162,14 @@ class Training:
     def _learn(self, train: Frames, rows: Array, rng: np.random.Generator, pool: Executor) -> dict[str, float]:
         """One step on a batch, each replica of the network with a share of it; returns the losses."""
         shares = np.array_split(rows, len(self.replicas))
-        work = [pool.submit(self._backward, *job) for job in zip(
-            self.replicas, itertools.repeat(train), shares, rng.spawn(len(shares)), strict=False)]
+        work = [pool.submit(self._backward, replica, train, share, own_rng) for replica, share, own_rng in zip(
+            self.replicas, shares, rng.spawn(len(shares)), strict=True)]
         losses = [done.result() for done in work]
         weights = [len(share) / len(rows) for share in shares]
         gathered(self.model, self.replicas, weights)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * one_cycle(self.step / self.steps)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
-        self.optimizer.step()
+        rate = self.config.rate * one_cycle(self.step / self.steps)
+        take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
         self.step += 1
-        move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
         return {task.name: sum(weight * part[task.name] for weight, part in zip(weights, losses, strict=True))
                 for task in TASKS}
 

@@ -28,7 +28,7 @@ from perception.glimpse import GLIMPSED, GlimpseNet, cut, ground_m, offsets, pla
 from perception.metrics import MATCH_IOU, boxes_iou
 from perception.model import normalised
 from perception.perceiver import WEIGHTS, load_network
-from perception.schedule import move_average, one_cycle
+from perception.schedule import one_cycle, take_step
 
 FAINTEST = np.array([0.1, 0.1, 0.25], np.float32)[:, None]  # peaks of GLIMPSED below this are not learned from
 SURE_IOU, NONE_IOU = 0.2, 0.05  # a box so much on a thing shows it; one so little shows none
@@ -171,14 +171,10 @@ class Training:
             pixels, kind = crops_of(frames, finds, rows, box)
             answers = self.model.seen(Look.draw(len(rows), rng).applied(pixels, rng), kind)
             loss = loss_of(answers, finds, rows, box, frames.camera)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.config.rate * one_cycle(self.step / self.steps)
-            self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
-            self.optimizer.step()
+            rate = self.config.rate * one_cycle(self.step / self.steps)
+            take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
             self.step += 1
-            move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
             losses.append(float(loss.detach()))
         return float(np.mean(losses))
 

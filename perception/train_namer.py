@@ -34,7 +34,7 @@ from envs.geometry import Array
 from perception import checkpoint, crops, dataset, templates
 from perception.calibration import expected_error
 from perception.namer import PHOTOS, NamerConfig, SignNet, describe
-from perception.schedule import move_average, one_cycle
+from perception.schedule import one_cycle, take_step
 from perception.seen_signs import Pool, cut_outs
 from perception.templates import NO_SIGN, Bank
 
@@ -175,15 +175,11 @@ class Training:
 
     def _learn(self, pictures: Array, labels: Array) -> float:
         """One step on a batch; returns the loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * one_cycle(self.step / (self.config.epochs * self.config.steps))
-        self.optimizer.zero_grad()
         loss = cross_entropy(self.model(torch.from_numpy(pictures)), torch.from_numpy(labels))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0, error_if_nonfinite=True)
-        self.optimizer.step()
+        rate = self.config.rate * one_cycle(self.step / (self.config.epochs * self.config.steps))
+        take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
         self.step += 1
-        move_average(self.mean, self.model, self.step, AVERAGE_DECAY)
         return float(loss.detach())
 
     def judge(self, pictures: Array, labels: Array) -> dict[str, float]:
