@@ -89,6 +89,8 @@ def run(config: TrainConfig) -> dict[str, Any]:
     Raises DatasetError for frames and CheckpointError for a training state that cannot be used.
     """
     started = time.monotonic()
+    if config.start is not None:
+        checkpoint.load(config.start)  # if it is missing, that is told before the frames are read
     torch.set_num_threads(1)  # a share of the batch for each thread: 1.5 times faster than threads within a layer
     train, val = (dataset.read_usual(config.data, split) for split in ("train", "val"))
     floor = metrics.measure(metrics.constant(train.labels, len(val)), val.labels, val.camera.width_px)

@@ -7,6 +7,8 @@ import pytest
 from recorded_drive import SIGN_BOX_PX, STEPS, recorded
 
 from envs.render import dashboard
+from envs.roads.network import Command
+from envs.roads.routes import LaneChange
 from envs.state import Control
 from scenarios import replay
 from scenarios.recording import Recording
@@ -73,3 +75,20 @@ def test_the_verdict_shows_at_the_end_only(scene):
                    for step in (STEPS, STEPS - 1))
     middle = slice(dashboard.VIEW_BOX[3] // 2 - 28, dashboard.VIEW_BOX[3] // 2 + 28)
     assert last[middle, :40].mean() < 0.5 * other[middle, :40].mean()
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_lane_change_is_shown_to_its_side_before_the_manoeuvre_behind_it(scene, side):
+    """The arrow leads to the change's own side; without a change it leads straight on."""
+    traces, moment = scene
+    route, here_m = moment.state.route, moment.facts.route_m
+    width = dashboard.VIEW_BOX[2]
+    lean = {}
+    for name, changes in (("change", (LaneChange(here_m + 8.0, here_m + 60.0, side),)), ("none", ())):
+        state = dataclasses.replace(moment.state, route=dataclasses.replace(
+            route, changes=changes, command=np.full_like(route.command, Command.FOLLOW)))
+        image = part(dashboard.draw(traces, dataclasses.replace(moment, state=state)), dashboard.VIEW_BOX)
+        bright = image[44:88, width // 2 - 64:width // 2 - 20].min(axis=2) > 130
+        head, foot = (np.argwhere(rows)[:, 1].mean() for rows in (bright[6:16], bright[30:37]))
+        lean[name] = foot - head
+    assert side * lean["change"] > 8 and abs(lean["none"]) < 2

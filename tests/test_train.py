@@ -139,4 +139,4 @@ def test_a_run_may_start_from_trained_weights(config, tmp_path):
     for name, value in again.model.state_dict().items():
         torch.testing.assert_close(value, tensors[name].to(value.dtype), msg=name)
     with pytest.raises(CheckpointError, match="missing"):
-        Training(replace(config, out=tmp_path / "none", start=tmp_path / "nothing"), frames)
+        train.run(replace(config, data=tmp_path / "no_frames", start=tmp_path / "nothing"))
