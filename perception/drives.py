@@ -52,7 +52,7 @@ NO_TRAFFIC_EGO = VehicleState(1e6, 1e6, 0.0)  # traffic drives as if nobody else
 STILL_SIGNS = ("stop", "yield")  # stand by their lines: these are never changed for others
 LATERAL_M, TURN_DEG = 0.6, 6.0  # standard deviations of disturbed poses
 ASTRAY_SHARE = 0.1  # of them are disturbed three times as much
-STRAY = 0.4  # share that is left of an offset which would lead into another lane
+STRAY = 0.4  # share that is left of an offset and a turn which would lead into another lane
 LOOKS_IN_RAIN = 4  # moments of the wiper that a drive shows
 
 
@@ -132,7 +132,8 @@ class Drive:
             pose = np.append(world_from_ego(actors.pose[car], np.array([-EGO_SHAPE.centre_forward_m, 0.0])), yaw)
             route, _ = way_through(network, lane, 0.0, 20.0, self.rng)
             station, lateral = route.locate(*pose[:2].tolist())
-            if abs(lateral) < 3.0 and station < route.length_m - PATH_END_M:
+            is_told = abs(lateral) < 3.0 and not _is_astray(network, route, station, pose)
+            if is_told and station < route.length_m - PATH_END_M:
                 return _Shot(Place(route, station, lateral, 0.0), pose, car)
         return None
 
@@ -168,8 +169,9 @@ class Drive:
         lateral = float(np.clip(self.rng.normal(0, size * LATERAL_M), -2.5, 2.5))
         turn = math.radians(float(np.clip(self.rng.normal(0, size * TURN_DEG), -25, 25)))
         station = float(np.clip(station_m, 0.0, max(route.length_m - PATH_END_M, 1.0)))
-        place = Place(route, station, lateral, turn, signals)
-        return dataclasses.replace(place, lateral_m=STRAY * lateral) if _is_astray(self.town.network, place) else place
+        if _is_astray(self.town.network, route, station, _pose_on(route, station, lateral, turn)):
+            lateral, turn = STRAY * lateral, STRAY * turn
+        return Place(route, station, lateral, turn, signals)
 
 
 def on_route(drive: Drive) -> Place:
@@ -263,11 +265,17 @@ def _changed(posts: SignPosts, rng: np.random.Generator) -> SignPosts:
     return dataclasses.replace(posts, sign=np.where(np.isin(posts.sign, still), posts.sign, drawn))
 
 
-def _is_astray(network: RoadNetwork, place: Place) -> bool:
-    """Whether it lies in another lane that leads the same way: no picture from there tells that the route is not it."""
-    lane = network.lane_at(*_pose_on(place.route, place.station_m, place.lateral_m, place.turn_rad).tolist())
-    own = place.route.lanes[place.route.lane_index[place.route.index_at(place.station_m)]]
-    return lane is not None and lane != own and network.lanes[lane].junction is None
+def _is_astray(network: RoadNetwork, route: Route, station_m: float, pose: Array) -> bool:
+    """Whether the axle or the bumper is in another lane that leads the same way: no picture from there tells that the
+    route is not it.
+    """
+    for ahead_m in (0.0, EGO_SHAPE.front_m):
+        x, y = world_from_ego(pose, np.array([ahead_m, 0.0])).tolist()
+        lane = network.lane_at(x, y, float(pose[2]))
+        own = route.lanes[route.lane_index[route.index_at(station_m + ahead_m)]]
+        if lane is not None and lane != own and network.lanes[lane].junction is None:
+            return True
+    return False
 
 
 def _pose_on(route: Route, station_m: float, lateral_m: float, turn_rad: float) -> Array:

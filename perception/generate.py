@@ -47,7 +47,7 @@ from envs.weather import WEATHERS
 from perception.drives import Drive, View
 from scenarios.spec import SPLITS
 
-DATASET_VERSION = 5
+DATASET_VERSION = 6
 MAX_SIGNS = 8  # a frame keeps its nearest signs
 DRIVES = 2  # of each town, in two weathers
 CAMERAS: dict[str, tuple[float, float]] = {  # ranges of CameraConfig's fields that other cars' cameras have

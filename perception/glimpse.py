@@ -1,9 +1,9 @@
 """A glimpse: what the band's heat-maps found is cut out of the full frame, and a second, small network looks again.
 
-It says exactly where the sign, light or vehicle is, whether it is there at all, what a light shows, and how far a
-vehicle is: the band's cells of 4 px find nearly everything, but place things a pixel off, which is a fifth of a sign
-25 m away, and a twelfth of the way to a car there. Names of signs are namer.py's business; how this network learns is
-train_glimpse.py's.
+It says exactly where the sign, light, vehicle or person is, whether it is there at all, what a light shows, and how far
+a vehicle or person is: the band's cells of 4 px find nearly everything, but place things a pixel off, which is a fifth
+of a sign 25 m away, and a twelfth of the way to a car there. Names of signs are namer.py's business; how this network
+learns is train_glimpse.py's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WEIGHTS = Path(__file__).parent / "weights" / "glimpse"
 CROP_PX = 32
 REACH = 2.0  # a crop is so many times as wide as the longer side of its box
 SMALLEST_PX = 5.0  # boxes are taken for at least as large
-GLIMPSED = ("sign", "light", "vehicle")  # the first of KINDS
+GROUNDED = ("vehicle", "person")  # stand on the ground: the lower edge of their boxes tells how far they are
 STACKED_FROM = 0.3  # above and below a sign found so surely another is looked for: posts carry up to three
 STACKED_PX = 5.0  # if it is at least so high
 STACKED_SIDES = 1.05  # so many of its heights away
@@ -37,17 +37,17 @@ LOWEST_PX = 2.0  # a box that ends less below the horizon tells no distance
 
 
 class GlimpseNet(nn.Module):
-    """Crops uint8 (K, 32, 32, 3) and kinds (K, 3) one-hot to (K, 11).
+    """Crops uint8 (K, 32, 32, 3) and kinds (K, 4) one-hot, as KINDS to (K, 11).
 
     Those are: the middle's offset x, y [crop sides], log width and log height over the box's, the logit that the thing
-    is there, logits of a light's phase, and log of a vehicle's distance over `ground_m` of the box.
+    is there, logits of a light's phase, and log of the distance over `ground_m` of the box (GROUNDED).
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(convolution(3, 16, 3, 2), convolution(16, 32, 3, 2), convolution(32, 48, 3, 2),
                                     nn.Flatten())
-        self.answer = nn.Sequential(nn.Linear(48 * (CROP_PX // 8) ** 2 + len(GLIMPSED), 64), nn.ReLU(inplace=True),
+        self.answer = nn.Sequential(nn.Linear(48 * (CROP_PX // 8) ** 2 + len(KINDS), 64), nn.ReLU(inplace=True),
                                     nn.Linear(64, ANSWERS))
 
     def forward(self, crops: Tensor, kind: Tensor) -> Tensor:
@@ -61,12 +61,12 @@ class GlimpseNet(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """What glimpses say of boxes (N, 3, M) of the kinds GLIMPSED; where none was asked for, what was given, and 0."""
+    """What glimpses say of boxes (N, 4, M) of KINDS; where none was asked for, what was given, and 0."""
 
-    box_px: Array  # (N, 3, M, 4) float32, left, top, right, bottom
-    share: Array  # (N, 3, M) float32, how likely it is there
+    box_px: Array  # (N, 4, M, 4) float32, left, top, right, bottom
+    share: Array  # (N, 4, M) float32, how likely it is there
     phases: Array  # (N, M, 5) float32, logits of the phase of lights
-    log_distance: Array  # (N, M) float32, of vehicles, over that of the ground at the given box's lower edge
+    log_distance: Array  # (N, 4, M) float32, over that of the ground at the given box's lower edge; of GROUNDED
 
 
 class Glimpse:
@@ -86,26 +86,26 @@ class Glimpse:
         return Glimpse(model, backend)
 
     def look(self, frames: Array, box_px: Array, is_asked: Array) -> Looked:
-        """Look again at the boxes (N, 3, M, 4) of uint8 frames (N, H, W, 3) where `is_asked` (N, 3, M) holds."""
+        """Look again at the boxes (N, 4, M, 4) of uint8 frames (N, H, W, 3) where `is_asked` (N, 4, M) holds."""
         box, share = box_px.copy(), np.zeros(is_asked.shape, np.float32)
         phases = np.zeros((*is_asked[:, 0].shape, NUM_PHASES), np.float32)
-        log_distance = np.zeros(is_asked[:, 0].shape, np.float32)
+        log_distance = np.zeros(is_asked.shape, np.float32)
         at = np.argwhere(is_asked)
         if len(at):
             asked = box_px[is_asked]
             crops = np.stack([cut(frames[frame], one) for (frame, _, _), one in zip(at, asked, strict=True)])
-            answers = self._answers(crops, np.eye(len(GLIMPSED), dtype=np.float32)[at[:, 1]])
+            answers = self._answers(crops, np.eye(len(KINDS), dtype=np.float32)[at[:, 1]])
             box[is_asked] = placed(asked, answers[:, :4])
             share[is_asked] = 1 / (1 + np.exp(-answers[:, 4]))
-            of_light, of_vehicle = (at[:, 1] == GLIMPSED.index(kind) for kind in ("light", "vehicle"))
+            of_light = at[:, 1] == KINDS.index("light")
             phases[at[of_light, 0], at[of_light, 2]] = answers[of_light, 5:-1]
-            log_distance[at[of_vehicle, 0], at[of_vehicle, 2]] = answers[of_vehicle, -1]
+            log_distance[is_asked] = answers[:, -1]
         return Looked(box, share, phases, log_distance)
 
 
 def stacked(box_px: Array, peak: Array) -> tuple[Array, Array]:
-    """Boxes (N, 3, M, 4) and peaks (N, 3, M) of what was found, and of where a sign may hang above and below each sign:
-    (N, 3, 3 M, 4) and (N, 3, 3 M). Cells of 4 px tell two signs on one post as one.
+    """Boxes (N, 4, M, 4) and peaks (N, 4, M) of what was found, and of where a sign may hang above and below each sign:
+    (N, 4, 3 M, 4) and (N, 4, 3 M). Cells of 4 px tell two signs on one post as one.
     """
     step, height = np.zeros_like(box_px), box_px[..., 3] - box_px[..., 1]
     step[..., 1] = step[..., 3] = STACKED_SIDES * height
@@ -150,7 +150,7 @@ def offsets(box_px: Array, truth_px: Array) -> Array:
 
 
 def _by_onnx(model: GlimpseNet) -> Any:
-    inputs = {"crops": torch.zeros(2, CROP_PX, CROP_PX, 3, dtype=torch.uint8), "kind": torch.zeros(2, len(GLIMPSED))}
+    inputs = {"crops": torch.zeros(2, CROP_PX, CROP_PX, 3, dtype=torch.uint8), "kind": torch.zeros(2, len(KINDS))}
     run = session(to_onnx(model, inputs, ("answers",))).run
     return lambda crops, kind: run(None, {"crops": crops, "kind": kind})[0]
 
@@ -160,6 +160,3 @@ def _by_torch(model: GlimpseNet) -> Any:
         with torch.inference_mode():
             return np.asarray(model(torch.from_numpy(crops), torch.from_numpy(kind)).numpy())
     return answers
-
-
-assert KINDS[:len(GLIMPSED)] == GLIMPSED

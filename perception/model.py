@@ -134,7 +134,8 @@ class DriveNet(nn.Module):
         self.trunk = nn.Sequential(nn.Linear(12 * ground_rows * GLANCE_WIDTH_PX // 8, trunk), nn.ReLU(inplace=True))
         self.embedding = nn.Linear(trunk, EMBEDDING)
         self.path = nn.Sequential(nn.Linear(trunk + EMBEDDING + 4 * NODES + len(COMMAND_HIGH), 128),
-                                  nn.ReLU(inplace=True), nn.Linear(128, PATH_POINTS * 2 + 1))
+                                  nn.ReLU(inplace=True), nn.Linear(128, 128), nn.ReLU(inplace=True),
+                                  nn.Linear(128, PATH_POINTS * 2 + 1))
         self.stop = nn.Sequential(nn.Linear(trunk, 64), nn.ReLU(inplace=True), nn.Linear(64, NUM_STOP_KINDS + 1))
         self.lead = LeadHead(middle, found)
         self.lines, self.drivable = LinesHead(fine, found, trunk), GroundHead(fine)

@@ -28,7 +28,7 @@ from perception.calibration import UNCHANGED, OddsMap, mapped
 from perception.checkpoint import CheckpointError
 from perception.export import OnnxNet
 from perception.finder import KINDS, PEAK_SHARE, is_twin
-from perception.glimpse import GLIMPSED, Glimpse, ground_m, stacked
+from perception.glimpse import GROUNDED, Glimpse, ground_m, stacked
 from perception.model import DriveNet, ModelConfig, frozen
 from perception.namer import Namer
 from perception.surroundings import Surroundings, called, own_phase, said
@@ -41,8 +41,9 @@ MARGIN = 0.1  # of a sign's size, left about it on each side for the namer
 CAMERA_TO_BUMPER_M = EGO_SHAPE.front_m - CameraConfig().forward_m
 STOP_SIGN, YIELD_SIGN = SIGN_INDEX["stop"], SIGN_INDEX["yield"]
 SIGN_SAYS = 5.0  # log odds that a sign read for certain adds to the kind of its line
-SIGN, LIGHT, VEHICLE = (KINDS.index(kind) for kind in GLIMPSED)
-GLIMPSED_FROM = np.array([0.15, 0.15, PEAK_SHARE], np.float32)[:, None]  # fainter peaks are not looked at again
+SIGN, LIGHT = (KINDS.index(kind) for kind in ("sign", "light"))
+ON_GROUND = [KINDS.index(kind) for kind in GROUNDED]
+GLIMPSED_FROM = np.array([0.15, 0.15, PEAK_SHARE, 0.15], np.float32)[:, None]  # of KINDS; fainter ones are not asked
 BATCH = 50  # frames that are looked at together
 PATH_ERROR_M = 0.5  # expected lateral error at which the path's confidence is one half, before it is calibrated
 
@@ -154,24 +155,23 @@ class Perceiver:
 
 
 def _looked_again(glimpse: Glimpse, camera: Array, out: dict[str, Array], view: CameraConfig) -> dict[str, Array]:
-    """Boxes, peaks, distances and phases after a glimpse at each sign, light and vehicle that is not too faint, and at
-    what may hang above and below a sign; and what the own light shows, by the phases seen so.
+    """Boxes, peaks, distances and phases after a glimpse at each thing that is not too faint, and at what may hang
+    above and below a sign; and what the own light shows, by the phases seen so.
     """
     size = np.array([view.width_px, view.height_px] * 2, np.float32)
-    few, most = slice(0, len(GLIMPSED)), out["peak"].shape[2]
-    given_px, peak = stacked(out["box"][:, few] * size, out["peak"][:, few])
+    most = out["peak"].shape[2]
+    given_px, peak = stacked(out["box"] * size, out["peak"])
     is_asked = peak >= GLIMPSED_FROM
     looked = glimpse.look(camera, given_px, is_asked)
-    peak, distance_m = np.sqrt(peak * looked.share), np.tile(out["distance_m"][:, few], (1, 1, 3))
-    seen_m = np.exp(looked.log_distance) * ground_m(given_px[:, VEHICLE], view)
-    distance_m[:, VEHICLE] = np.where(is_asked[:, VEHICLE], seen_m, distance_m[:, VEHICLE])
+    peak, distance_m = np.sqrt(peak * looked.share), np.tile(out["distance_m"], (1, 1, 3))
+    seen_m = np.exp(looked.log_distance) * ground_m(given_px, view)
+    distance_m[:, ON_GROUND] = np.where(is_asked, seen_m, distance_m)[:, ON_GROUND]
     told = {"box": looked.box_px / size, "peak": peak, "distance_m": distance_m}
     order = np.argsort(-peak[:, SIGN], axis=1, kind="stable")  # those above and below others compete with the rest
     for values in told.values():
         rows = order.reshape(*order.shape, *[1] * (values.ndim - 3))
         values[:, SIGN] = np.take_along_axis(values[:, SIGN], rows, 1)
-    new = {name: np.concatenate([values[:, :, :most], out[name][:, len(GLIMPSED):]], 1)
-           for name, values in told.items()}
+    new = {name: np.ascontiguousarray(values[:, :, :most]) for name, values in told.items()}
     twins = is_twin(torch.from_numpy(new["box"][:, [SIGN]])).numpy()[:, 0]
     new["peak"][:, SIGN] = np.where(twins, np.float32(0), new["peak"][:, SIGN])
     is_read = is_asked[:, LIGHT, :most]

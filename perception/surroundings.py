@@ -41,6 +41,7 @@ BAND_NODES, GLANCE_NODES = 4, 8
 NODE_ROWS = np.array([0.5 + (4 * k + 2) / 160 for k in range(BAND_NODES)]
                      + [0.6 + (8 * k + 4) / 160 for k in range(GLANCE_NODES)])  # middles, shares of the height
 NODES = BAND_NODES + GLANCE_NODES
+PLACES = 3  # numbers that tell where a cell lies
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,23 +129,35 @@ def _between(rows: Array) -> Tensor:
 
 
 class LightHead(nn.Module):
-    """Band features, their phases (N, 5, 20, 80), the trunk and the command to the own light's tensors."""
+    """Band features, their phases (N, 5, 20, 80), the trunk and the command to the own light's tensors.
+
+    What is sought is a look and a place: of several lights the own one hangs where the own lane leads.
+    """
 
     def __init__(self, channels: int, trunk: int) -> None:
         super().__init__()
         self.cells = nn.Conv2d(channels, 2, 1)  # how likely it is the own one; (metres to its line - 30) / 10
         self.sought = nn.Sequential(nn.Linear(trunk + len(COMMAND_HIGH), 48), nn.ReLU(inplace=True),
-                                    nn.Linear(48, 1 + channels))
+                                    nn.Linear(48, 1 + channels + PLACES))
+        self.places: Tensor
+        self.register_buffer("places", _places(), persistent=False)
 
     def forward(self, band: Tensor, phases: Tensor, trunk: Tensor, command: Tensor) -> Tensors:
         sought = self.sought(torch.cat([trunk, command], 1))
         cells = self.cells(band).flatten(2)
-        mine = cells[:, 0] + (band.flatten(2) * sought[:, 1:, None]).sum(1)
+        mine = cells[:, 0] + (band.flatten(2) * sought[:, 1:-PLACES, None]).sum(1) + sought[:, -PLACES:] @ self.places
         share = torch.softmax(torch.cat([sought[:, :1], mine], 1), 1)
         here = share[:, 1:]
         return {"light_none": share[:, 0], "light_cells": here,
                 "light_share": (torch.softmax(phases.flatten(2), 1) * here[:, None]).sum(2),
                 "light": (cells[:, 1] * here).sum(1) / (here.sum(1) + 0.01)}
+
+
+def _places() -> Tensor:
+    """Of each cell of the band: column, its square, row (PLACES, 1600), in [-1, 1]."""
+    rows, columns = torch.linspace(-1, 1, finder.ROWS), torch.linspace(-1, 1, finder.COLUMNS)
+    row, column = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([column, column.square(), row]).flatten(1)
 
 
 class GroundHead(nn.Module):

@@ -20,7 +20,8 @@ from perception import finder, surroundings
 Tensors = dict[str, Tensor]
 NEAR_STATIONS = 9  # PATH_STATIONS_M up to 21 m count for the path's own expected error
 STEPS_M = torch.tensor(PATH_STATIONS_M).diff()
-TURNED_RAD = 0.5  # brings the path's directions to about the size of its places
+STATION_WEIGHT = torch.where(torch.arange(len(PATH_STATIONS_M)) < NEAR_STATIONS, 1.0, 0.3)  # farther ones count less
+SMALL_M, SMALL_TURN = 0.02, 0.005  # below these an error of place, or of direction [rad], counts by its square
 BLIND_STOP_M = 1.5  # a line nearer to the bumper than this lies below the image
 
 
@@ -34,17 +35,16 @@ class Task:
 
 
 def path_loss(outputs: Tensors, targets: Tensors) -> Tensor:
-    """Absolute error in units of each station's spread, the error of the direction between stations in units of
-    TURNED_RAD, and the likelihood of the lateral error (Laplace).
+    """Absolute error in metres, as the path is judged, the error of the direction between stations, and the likelihood
+    of the lateral error (Laplace).
 
     The likelihood sees a detached path: it teaches the confidence and does not blur the path.
     """
     error_m = outputs["path"] - targets["path"]
-    error = error_m / targets["path_std"]
-    turned = error_m[..., 1].diff(dim=1) / STEPS_M / TURNED_RAD
+    turned = error_m[..., 1].diff(dim=1) / STEPS_M
+    place = smooth_l1_loss(error_m, torch.zeros_like(error_m), beta=SMALL_M, reduction="none").mean((0, 2))
     lateral_m = error_m[:, :NEAR_STATIONS, 1].abs().mean(1).detach()
-    return (smooth_l1_loss(error, torch.zeros_like(error), beta=0.1)
-            + smooth_l1_loss(turned, torch.zeros_like(turned), beta=0.1)
+    return ((place * STATION_WEIGHT).mean() + smooth_l1_loss(turned, torch.zeros_like(turned), beta=SMALL_TURN)
             + 0.1 * laplace(lateral_m, outputs["path_log_error"]))
 
 
@@ -82,12 +82,12 @@ def lead_loss(outputs: Tensors, targets: Tensors) -> Tensor:
 
 
 TASKS: tuple[Task, ...] = (
-    Task("path", 2.0, path_loss),
+    Task("path", 5.0, path_loss),
     Task("boundary", 1.0, boundary_loss),
     Task("stop", 1.0, stop_loss),
     Task("lead", 1.0, lead_loss),
     Task("things", 1.0, finder.loss),
     Task("lanes", 2.0, surroundings.lanes_loss),
     Task("drivable", 0.5, surroundings.drivable_loss),
-    Task("light", 0.5, surroundings.light_loss),
+    Task("light", 1.0, surroundings.light_loss),
 )

@@ -1,6 +1,6 @@
 """`nanodrive perceive --train-glimpse`: the second look learns from what the first look found.
 
-The trained camera network says where it finds signs, lights and vehicles in the train frames, right or wrong; crops
+The trained camera network says where it finds things of each kind in the train frames, right or wrong; crops
 of these, moved and scaled a little more each epoch, are what the glimpse learns from. Its figures are of val frames:
 how well boxes fit before and after, whether what is there is told from what is not, and how far off distances are.
 """
@@ -24,13 +24,14 @@ from envs.geometry import Array
 from perception import checkpoint, dataset
 from perception.dataset import Frames, Look
 from perception.export import OnnxNet
-from perception.glimpse import GLIMPSED, GlimpseNet, cut, ground_m, offsets, placed, stacked
+from perception.finder import KINDS
+from perception.glimpse import GROUNDED, GlimpseNet, cut, ground_m, offsets, placed, stacked
 from perception.metrics import MATCH_IOU, boxes_iou
 from perception.model import normalised
 from perception.perceiver import WEIGHTS, load_network
 from perception.schedule import one_cycle, take_step
 
-FAINTEST = np.array([0.1, 0.1, 0.25], np.float32)[:, None]  # peaks of GLIMPSED below this are not learned from
+FAINTEST = np.array([0.1, 0.1, 0.25, 0.15], np.float32)[:, None]  # peaks of KINDS below this are not learned from
 SURE_IOU, NONE_IOU = 0.2, 0.05  # a box so much on a thing shows it; one so little shows none
 MOVED, SCALED = 0.08, 0.15  # spread of what is added to the boxes: shares of their size, and of the log of it
 AVERAGE_DECAY = 0.998
@@ -67,12 +68,12 @@ class Finds:
     """Boxes found in frames, with what is there: K rows."""
 
     frame: Array  # (K,) row of the frames
-    kind: Array  # (K,) index of GLIMPSED
+    kind: Array  # (K,) index of KINDS
     box_px: Array  # (K, 4) as found
     truth_px: Array  # (K, 4) of the thing it is, if it is one
     is_there: Array  # (K,) bool
     phase: Array  # (K,) int64 of Phase, -1 for what is no light
-    distance_m: Array  # (K,) of vehicles, nan for the rest
+    distance_m: Array  # (K,) of GROUNDED, nan for the rest
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -110,16 +111,15 @@ def finds_in(network: OnnxNet, frames: Frames) -> Finds:
         part = slice(start, start + 50)
         out = network(torch.from_numpy(frames.rgb[part]), torch.from_numpy(frames.labels["command"][part]))
         size = np.array([frames.camera.width_px, frames.camera.height_px] * 2, np.float32)
-        few = slice(0, len(GLIMPSED))
-        rows.append(_matched(*stacked(out["box"].numpy()[:, few] * size, out["peak"].numpy()[:, few]),
+        rows.append(_matched(*stacked(out["box"].numpy() * size, out["peak"].numpy()),
                              {name: values[part] for name, values in frames.labels.items()}, start))
     return Finds(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 
 def _matched(box_px: Array, peak: Array, labels: dict[str, Array], start: int) -> tuple[Array, ...]:
-    """The columns of Finds for some frames, from boxes (N, 3, M, 4) and peaks (N, 3, M)."""
+    """The columns of Finds for some frames, from boxes (N, 4, M, 4) and peaks (N, 4, M)."""
     columns = []
-    for number, kind in enumerate(GLIMPSED):
+    for number, kind in enumerate(KINDS):
         there = (labels[f"{kind}_distance_m"] > 0) & np.isfinite(labels[f"{kind}_distance_m"])
         overlap = boxes_iou(box_px[:, number, :, None], labels[f"{kind}_box_px"][:, None]) * there[:, None]
         best, which = overlap.max(2), overlap.argmax(2)
@@ -127,7 +127,7 @@ def _matched(box_px: Array, peak: Array, labels: dict[str, Array], start: int) -
         frame, k = np.nonzero((peak[:, number] >= FAINTEST[number]) & (is_thing | (best <= NONE_IOU)))
         of = which[frame, k]
         phase = labels["light_phase"][frame, of] if kind == "light" else np.full(len(frame), -1)
-        is_far = is_thing[frame, k] & (kind == "vehicle")
+        is_far = is_thing[frame, k] & (kind in GROUNDED)
         columns.append((start + frame, np.full(len(frame), number), box_px[frame, number, k],
                         labels[f"{kind}_box_px"][frame, of], is_thing[frame, k],
                         np.where(is_thing[frame, k], phase, -1),
@@ -136,9 +136,9 @@ def _matched(box_px: Array, peak: Array, labels: dict[str, Array], start: int) -
 
 
 def crops_of(frames: Frames, finds: Finds, rows: Array, box_px: Array) -> tuple[Tensor, Tensor]:
-    """Normalised pixels (K, 3, 32, 32) of glimpses at boxes (K, 4) for some rows of finds, and their kinds (K, 3)."""
+    """Normalised pixels (K, 3, 32, 32) of glimpses at boxes (K, 4) for some rows of finds, and their kinds (K, 4)."""
     crops = np.stack([cut(frames.rgb[finds.frame[row]], box) for row, box in zip(rows, box_px, strict=True)])
-    return normalised(crops), torch.from_numpy(np.eye(len(GLIMPSED), dtype=np.float32)[finds.kind[rows]])
+    return normalised(crops), torch.from_numpy(np.eye(len(KINDS), dtype=np.float32)[finds.kind[rows]])
 
 
 class Training:
@@ -202,7 +202,7 @@ def moved(box_px: Array, rng: np.random.Generator) -> Array:
 
 
 def loss_of(answers: Tensor, finds: Finds, rows: Array, box_px: Array, camera: CameraConfig) -> Tensor:
-    """Box where something is there, whether it is, phases of lights, and distances of vehicles."""
+    """Box where something is there, whether it is, phases of lights, and distances of vehicles and people."""
     is_there = torch.from_numpy(finds.is_there[rows])
     wanted = torch.from_numpy(offsets(box_px, finds.truth_px[rows]))
     phase = torch.from_numpy(finds.phase[rows].astype(np.int64))
@@ -230,13 +230,13 @@ def measure(model: GlimpseNet, frames: Frames, finds: Finds) -> dict[str, float]
     told = np.concatenate(answers)
     told_there, lit = (told[:, 4] > 0) == finds.is_there, finds.phase >= 0
     new = placed(finds.box_px, told[:, :4])
-    far = np.isfinite(finds.distance_m)
-    distance_m = ground_m(finds.box_px[far], frames.camera) * np.exp(told[far, -1])
-    parts = {"phase_right": told[lit, 5:-1].argmax(1) == finds.phase[lit],
-             "vehicle_abs_rel": np.abs(distance_m / finds.distance_m[far] - 1)}
-    for number, kind in enumerate(GLIMPSED):
+    off = np.abs(ground_m(finds.box_px, frames.camera) * np.exp(told[:, -1]) / finds.distance_m - 1)
+    parts = {"phase_right": told[lit, 5:-1].argmax(1) == finds.phase[lit]}
+    for number, kind in enumerate(KINDS):
         parts[f"{kind}_told_from_none"] = told_there[finds.kind == number]
         there = finds.is_there & (finds.kind == number)
+        if kind in GROUNDED:
+            parts[f"{kind}_abs_rel"] = off[there & np.isfinite(off)]
         for when, box in (("before", finds.box_px), ("after", new)):
             parts[f"{kind}_iou_{when}"] = boxes_iou(box[there], finds.truth_px[there])
             parts[f"{kind}_fits_{when}"] = parts[f"{kind}_iou_{when}"] > MATCH_IOU

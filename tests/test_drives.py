@@ -36,6 +36,17 @@ def test_cars_of_the_traffic_keep_their_lane_and_others_are_off_it_and_askew(vie
     assert 0.3 < np.median(lateral[False]) < 0.6 and max(lateral[False]) < 2.6 and 3 < np.median(turn[False]) < 6.5
 
 
+def test_no_view_is_in_another_lane_of_its_direction(views):
+    """From there no picture can tell which lane the route means; a car that changes lanes is half in both."""
+    for view in views:
+        route, ego, network = view.state.route, view.state.ego, view.state.town.network
+        for ahead_m in (0.0, EGO_SHAPE.front_m):
+            x, y = ego.x_m + ahead_m * np.cos(ego.yaw_rad), ego.y_m + ahead_m * np.sin(ego.yaw_rad)
+            lane = network.lane_at(x, y, ego.yaw_rad)
+            own = route.lanes[route.lane_index[route.index_at(view.station_m + ahead_m)]]
+            assert lane in (None, own) or network.lanes[lane].junction is not None, (view.kind, view.station_m)
+
+
 def test_nobody_stands_in_the_camera(views):
     for view in views:
         ego = view.state.ego

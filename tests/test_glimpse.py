@@ -13,9 +13,9 @@ import nanodrive
 from envs.config import CameraConfig
 from perception import checkpoint, train_glimpse
 from perception.dataset import Frames
+from perception.finder import KINDS
 from perception.glimpse import (
     CROP_PX,
-    GLIMPSED,
     REACH,
     STACKED_FROM,
     Glimpse,
@@ -54,10 +54,10 @@ def test_a_crop_beyond_the_border_repeats_it():
 
 def test_above_and_below_a_sign_another_is_looked_for():
     """A sign found surely, a faint one, and a sure light: only the first asks for what is above and below it."""
-    box_px = np.stack([[box(100, 50, 8, 10), box(200, 50, 8, 10)]] * len(GLIMPSED))[None]
-    peak = np.array([[[0.8, 0.5 * STACKED_FROM], [0.9, 0.9], [0.9, 0.9]]], np.float32)
+    box_px = np.stack([[box(100, 50, 8, 10), box(200, 50, 8, 10)]] * len(KINDS))[None]
+    peak = np.array([[[0.8, 0.5 * STACKED_FROM], [0.9, 0.9], [0.9, 0.9], [0.9, 0.9]]], np.float32)
     more_px, more = stacked(box_px, peak)
-    assert more_px.shape == (1, len(GLIMPSED), 6, 4)
+    assert more_px.shape == (1, len(KINDS), 6, 4)
     assert (more_px[:, :, :2] == box_px).all() and (more[:, :, :2] == peak).all()
     assert more[0, 0, 2:].tolist() == pytest.approx([0.8, 0.0, 0.8, 0.0]) and not more[0, 1:, 2:].any()
     above, below = more_px[0, 0, 2], more_px[0, 0, 4]
@@ -120,7 +120,7 @@ def test_learning_tells_how_far_a_vehicle_is_from_a_box_that_does_not_fit(square
     """The squares stand on the ground: a guess whose lower edge is two pixels off is metres off far away."""
     frames, finds = squares
     stands = finds.is_there & (finds.truth_px[:, 3] > 92)
-    finds = replace(finds, kind=np.full(len(finds), GLIMPSED.index("vehicle")), distance_m=np.where(
+    finds = replace(finds, kind=np.full(len(finds), KINDS.index("vehicle")), distance_m=np.where(
         stands, ground_m(finds.truth_px, frames.camera), np.nan))
     before = np.abs(ground_m(finds.box_px, frames.camera) / finds.distance_m - 1)[stands].mean()
     training = Training(TrainGlimpseConfig(out=tmp_path, epochs=25, batch=32, threads=1), len(finds) // 32)
@@ -146,8 +146,8 @@ def test_an_interrupted_run_goes_on_bit_for_bit(squares, tmp_path):
 def test_only_what_is_asked_for_is_looked_at_and_backends_agree(squares):
     frames, finds = squares
     torch.manual_seed(0)
-    boxes = np.tile(finds.box_px[:2, None, None], (1, len(GLIMPSED), 3, 1))
-    asked = np.zeros((2, len(GLIMPSED), 3), bool)
+    boxes = np.tile(finds.box_px[:2, None, None], (1, len(KINDS), 3, 1))
+    asked = np.zeros((2, len(KINDS), 3), bool)
     asked[0, 0, 1], asked[1, 1, 2] = True, True
     looked = []
     for backend in ("onnx", "torch"):
@@ -164,16 +164,19 @@ def test_finds_are_matched_to_what_is_there():
     rows = blank(1)
     put(rows, "sign", 0, box(100, 50, 10, 10), 9.0, **{"class": 7})
     put(rows, "light", 0, box(200, 50, 10, 20), 9.0, phase=3)
-    boxes = np.zeros((1, len(GLIMPSED), 3, 4), np.float32)
+    boxes = np.zeros((1, len(KINDS), 3, 4), np.float32)
     boxes[0, 0] = [box(101, 51, 10, 10), box(30, 60, 10, 10), box(100, 50, 10, 10)]
     boxes[0, 1] = [box(200, 50, 12, 18), box(208, 50, 10, 20), box(0, 0, 1, 1)]
     put(rows, "vehicle", 0, box(160, 90, 30, 20), 15.0)
     boxes[0, 2, 0] = box(162, 91, 28, 20)
-    peak = np.array([[[0.9, 0.5, 0.05], [0.8, 0.7, 0.01], [0.6, 0.0, 0.0]]], np.float32)
+    put(rows, "person", 0, box(260, 85, 6, 18), 12.0)
+    boxes[0, 3, :2] = [box(261, 85, 6, 18), box(20, 85, 6, 18)]
+    peak = np.array([[[0.9, 0.5, 0.05], [0.8, 0.7, 0.01], [0.6, 0.0, 0.0], [0.3, 0.2, 0.0]]], np.float32)
     found = Finds(*train_glimpse._matched(boxes, peak, rows, 5))
-    assert found.frame.tolist() == [5] * 4 and found.kind.tolist() == [0, 0, 1, 2]
-    assert found.is_there.tolist() == [True, False, True, True] and found.phase.tolist() == [-1, -1, 3, -1]
-    assert np.isnan(found.distance_m[:3]).all() and found.distance_m[3] == 15.0
+    assert found.frame.tolist() == [5] * 6 and found.kind.tolist() == [0, 0, 1, 2, 3, 3]
+    assert found.is_there.tolist() == [True, False, True, True, True, False]
+    assert found.phase.tolist() == [-1, -1, 3, -1, -1, -1]
+    np.testing.assert_array_equal(found.distance_m, [np.nan, np.nan, np.nan, 15.0, 12.0, np.nan])
 
 
 def test_state_of_other_settings_is_refused(squares, tmp_path):
