@@ -43,7 +43,7 @@ STOP_SIGN, YIELD_SIGN = SIGN_INDEX["stop"], SIGN_INDEX["yield"]
 SIGN_SAYS = 5.0  # log odds that a sign read for certain adds to the kind of its line
 SIGN, LIGHT = (KINDS.index(kind) for kind in ("sign", "light"))
 ON_GROUND = [KINDS.index(kind) for kind in GROUNDED]
-GLIMPSED_FROM = np.array([0.15, 0.15, PEAK_SHARE, 0.15], np.float32)[:, None]  # of KINDS; fainter ones are not asked
+GLIMPSED_FROM = np.array([0.15, 0.15, 0.2, 0.15], np.float32)[:, None]  # of KINDS; fainter ones are not asked
 BATCH = 50  # frames that are looked at together
 PATH_ERROR_M = 0.5  # expected lateral error at which the path's confidence is one half, before it is calibrated
 
@@ -167,13 +167,11 @@ def _looked_again(glimpse: Glimpse, camera: Array, out: dict[str, Array], view: 
     seen_m = np.exp(looked.log_distance) * ground_m(given_px, view)
     distance_m[:, ON_GROUND] = np.where(is_asked, seen_m, distance_m)[:, ON_GROUND]
     told = {"box": looked.box_px / size, "peak": peak, "distance_m": distance_m}
-    order = np.argsort(-peak[:, SIGN], axis=1, kind="stable")  # those above and below others compete with the rest
-    for values in told.values():
-        rows = order.reshape(*order.shape, *[1] * (values.ndim - 3))
-        values[:, SIGN] = np.take_along_axis(values[:, SIGN], rows, 1)
-    new = {name: np.ascontiguousarray(values[:, :, :most]) for name, values in told.items()}
-    twins = is_twin(torch.from_numpy(new["box"][:, [SIGN]])).numpy()[:, 0]
-    new["peak"][:, SIGN] = np.where(twins, np.float32(0), new["peak"][:, SIGN])
+    order = np.argsort(-peak, axis=2, kind="stable")  # those above and below signs compete with the rest
+    order[:, LIGHT] = np.arange(order.shape[2])  # as their phases are
+    new = {name: np.take_along_axis(values, order.reshape(*order.shape, *[1] * (values.ndim - 3)), 2)[:, :, :most]
+           for name, values in told.items()}
+    new["peak"] = np.where(is_twin(torch.from_numpy(new["box"])).numpy(), np.float32(0), new["peak"])
     is_read = is_asked[:, LIGHT, :most]
     phases = np.where(is_read[..., None], looked.phases[:, :most], out["light_phases"])
     return new | {"light_phases": phases, "light_share": own_phase(out | {"light_phases": phases}, is_read)}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import nanodrive
 from envs.config import CameraConfig
-from perception import checkpoint, train_glimpse
+from perception import checkpoint, perceiver, train_glimpse
 from perception.dataset import Frames
 from perception.finder import KINDS
 from perception.glimpse import (
@@ -20,6 +20,7 @@ from perception.glimpse import (
     STACKED_FROM,
     Glimpse,
     GlimpseNet,
+    Looked,
     cut,
     ground_m,
     offsets,
@@ -202,3 +203,27 @@ def test_the_card_tells_the_shipped_weights_figures():
     for name in ("sign_fits_after", "light_fits_after", "phase_right"):
         assert f"{meta['figures'][name]:.3f}" in card, name
     assert json.dumps(meta)
+
+
+class _SameBox:
+    """A second look that puts two finds of a kind on one thing, and takes the fainter of them for the surer."""
+
+    def look(self, frames, box_px, is_asked):
+        boxes, share = box_px.copy(), np.zeros(is_asked.shape, np.float32)
+        boxes[:, :, :2], share[:, :, 0], share[:, :, 1] = box(100, 70, 20, 14), 0.4, 0.9
+        phases = np.zeros((*is_asked[:, 0].shape, 5), np.float32)
+        return Looked(boxes, share, phases, np.zeros(is_asked.shape, np.float32))
+
+
+def test_two_finds_that_turn_out_one_thing_are_told_once():
+    """Of signs, vehicles and people the surer stays; of lights the first, since their phases are told in order."""
+    shape = (1, len(KINDS), 4)
+    out = {"box": np.tile(np.array([0.1, 0.2, 0.2, 0.3], np.float32), (*shape, 1)), "peak": np.zeros(shape, np.float32),
+           "distance_m": np.ones(shape, np.float32), "light_phases": np.zeros((1, 4, 5), np.float32),
+           "light_is_mine": np.zeros((1, 4), np.float32), "light_none": np.ones(1, np.float32),
+           "light_share": np.zeros((1, 5), np.float32)}
+    out["peak"][:, :, :2] = 0.9, 0.8
+    told = perceiver._looked_again(_SameBox(), np.zeros((1, 160, 320, 3), np.uint8), out, CameraConfig())["peak"][0]
+    assert (np.count_nonzero(told, axis=1) == 1).all()
+    for kind, row in zip(KINDS, told, strict=True):
+        assert row[0] == pytest.approx(np.sqrt(0.9 * 0.4 if kind == "light" else 0.8 * 0.9)), kind
