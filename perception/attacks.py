@@ -62,7 +62,7 @@ def attack(name: str, model: DriveNet, frames: Frames, rng: np.random.Generator)
     out = np.empty_like(frames.rgb)
     for start in range(0, len(frames), BATCH):
         rows = np.arange(start, min(start + BATCH, len(frames)))
-        targets = dataset.targets(frames.labels, rows, frames.camera) | {"path_std": model.path_std}
+        targets = dataset.targets(frames.labels, rows, frames.camera)
 
         def loss(pixels: Tensor, targets: dict[str, Tensor] = targets) -> Tensor:
             outputs = model.look(soft_glance(pixels), soft_band(pixels), targets["command"])

@@ -37,7 +37,7 @@ LOWEST_PX = 2.0  # a box that ends less below the horizon tells no distance
 
 
 class GlimpseNet(nn.Module):
-    """Crops uint8 (K, 32, 32, 3) and kinds (K, 4) one-hot, as KINDS to (K, 11).
+    """Crops uint8 (K, 32, 32, 3) and kinds (K, 4) one-hot, in the order of KINDS, to (K, 11).
 
     Those are: the middle's offset x, y [crop sides], log width and log height over the box's, the logit that the thing
     is there, logits of a light's phase, and log of the distance over `ground_m` of the box (GROUNDED).

@@ -179,7 +179,7 @@ class Training:
         """Gradients of the losses on some frames, into a replica of the network as it is now; returns the losses."""
         replica.load_state_dict(self.model.state_dict())
         replica.train().zero_grad()
-        targets = dataset.targets(train.labels, rows, train.camera) | {"path_std": replica.path_std}
+        targets = dataset.targets(train.labels, rows, train.camera)
         look = Look.draw(len(rows), rng)
         seen = np.stack([disturbed(frame, rng, self.config.looks) for frame in train.rgb[rows]])
         glance, band = (look.applied(pixels, rng).contiguous(memory_format=torch.channels_last)

@@ -89,7 +89,7 @@ def run(config: TrainGlimpseConfig) -> dict[str, Any]:
     network = OnnxNet(load_network(config.weights or WEIGHTS)[0])
     train, val = (dataset.read_usual(config.data, split) for split in ("train", "val"))
     found, held_out = finds_in(network, train), finds_in(network, val)
-    require(len(found) >= config.batch, f"only {len(found)} signs and lights were found in {config.data}; give more "
+    require(len(found) >= config.batch, f"only {len(found)} things were found in {config.data}; give more "
             "frames or a better network")
     training = Training(config, len(found) // config.batch)
     while training.epoch < config.epochs:

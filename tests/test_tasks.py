@@ -17,7 +17,7 @@ def right():
     """Outputs that say the targets, and the targets."""
     labels = full(FRAMES)
     labels["stop_kind"], labels["stop_m"] = np.array([0, 1, 2]), np.array([np.inf, 12, 30], np.float32)
-    targets = dataset.targets(labels, np.arange(FRAMES), CameraConfig()) | {"path_std": torch.ones(12, 2)}
+    targets = dataset.targets(labels, np.arange(FRAMES), CameraConfig())
     heat = targets["thing_heat"].view(FRAMES, len(KINDS), *targets["thing_heat"].shape[1:])
     peak = torch.zeros(heat.numel()).index_fill_(0, targets["thing_at"], 1.0).view_as(heat)
     boxes = torch.zeros(heat.numel(), VALUES)
@@ -97,5 +97,5 @@ def test_likelihood_is_best_at_the_true_scale():
 
 def test_frames_in_which_nothing_is_to_be_seen_cost_a_finite_sum():
     outputs, _ = right()
-    targets = dataset.targets(blank(FRAMES), np.arange(FRAMES), CameraConfig()) | {"path_std": torch.ones(12, 2)}
+    targets = dataset.targets(blank(FRAMES), np.arange(FRAMES), CameraConfig())
     assert all(torch.isfinite(task.loss(outputs, targets)) for task in TASKS)
