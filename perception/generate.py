@@ -15,6 +15,7 @@ import json
 import math
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -326,11 +327,24 @@ def _make_all(config: GenerateConfig, shards: list[Shard]) -> Iterator[tuple[Sha
     if config.workers == 1:
         yield from ((shard, *_make_and_write(config, shard)) for shard in shards)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(config.workers, max(len(shards), 1)), mp_context=context) as pool:
+    context, count = multiprocessing.get_context("spawn"), min(config.workers, max(len(shards), 1))
+    with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
         futures = {pool.submit(_make_and_write, config, shard): shard for shard in shards}
-        for future in as_completed(futures):
-            yield futures[future], *future.result()
+        try:
+            for future in as_completed(futures):
+                yield futures[future], *future.result()
+        finally:  # whoever stops early waits for the shards that are being made, not for all that were planned
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """In a worker: end it when the process that asked for shards is gone, even if that was killed."""
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _make_and_write(config: GenerateConfig, shard: Shard) -> tuple[str, Counts]:

@@ -1,7 +1,13 @@
 """Frames for perception: real pictures of train towns, the same every time, an interrupted run goes on."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,3 +128,38 @@ def test_counts_are_by_name():
     counts = generate.counts_of(labels)
     assert list(counts["signs"].values()) == [2] and counts["lights"] == {"red": 1, "green": 2}
     assert counts["weathers"] == {"night": 1}
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+def test_stopped_or_killed_it_leaves_no_process_behind(blow: int, tmp_path: Path) -> None:
+    root = Path(generate.__file__).parents[1]
+    made = tmp_path / "frames"
+    settings = f"--out {made} --train-frames 5000 --frames-per-town 5 --shard-frames 5 --renderer none".split()
+    parent = subprocess.Popen([sys.executable, root / "nanodrive.py", "generate", *settings],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert _comes_true(lambda: (made / "dataset.json").is_file()), "no shard was made"
+        helpers = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+        assert len(helpers) >= 2
+        parent.send_signal(blow)
+        parent.wait(timeout=60)
+    finally:
+        parent.kill()
+    assert _comes_true(lambda: not any(_runs(pid) for pid in helpers)), "a worker outlived its parent"
+    assert sum(1 for _ in made.glob("train-*.npz")) < 500, "it went on to the end"
+
+
+def _comes_true(is_so: Callable[[], bool]) -> bool:
+    """Whether something holds within a minute."""
+    begun = time.monotonic()
+    while not is_so() and time.monotonic() - begun < 60:
+        time.sleep(0.05)
+    return is_so()
+
+
+def _runs(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return " Z " not in stat.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
