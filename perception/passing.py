@@ -75,7 +75,7 @@ def _path(looks: list[Percept], labels: dict[str, Array]) -> tuple[float, float]
 
 def _signs_passed(looks: list[Percept], frames: Frames, posts: SignPosts) -> list[tuple[int, int]]:
     """(true class, class held when it was last seen, -2 for none) of each sign that was passed."""
-    labels, tracker = frames.labels, SignTracker()
+    labels, tracker = frames.labels, SignTracker(frames.camera.width_px)
     held: dict[int, int] = {}  # by post, as those below
     nearest: dict[int, float] = {}
     last: dict[int, int] = {}

@@ -2,8 +2,9 @@
 
 A sign grows and moves outwards while the car approaches; what lies nearest to where it should be by now and is about
 as large is taken for the same: signs hang one above the other, and the lower one soon is where the upper one was. Large
-looks count more, with the area: a sign of 20 px is read four times as surely as one of 10 px. Only pixels are used, no
-odometry and no truth.
+looks count more, with the area: a sign of 20 px is read four times as surely as one of 10 px. A sign that the border of
+the picture cuts is at its largest and hardly to be read: it has little of a vote, and is a new sign only where none is
+followed. Only pixels are used, no odometry and no truth.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ REACH_SIZES, REACH_PX = 0.8, 4.0  # a sign moves at most so much of its size, an
 GROWTH = 1.7  # and grows or shrinks by this factor at most
 MOTION_GAIN = 0.5  # of a look on how a sign's box moves between two looks
 PATIENCE = 4  # looks without it after which a sign is forgotten
+BORDER_PX = 4.0  # a box that ends this near to the picture's border is of a sign that it cuts
+CUT_WEIGHT = 0.1  # of the vote of such a box
 
 
 @dataclass(eq=False)
@@ -55,9 +58,10 @@ class FollowedSign:
 
 
 class SignTracker:
-    """The signs that one car sees; `update` at each look."""
+    """The signs that one car sees in pictures so wide; `update` at each look."""
 
-    def __init__(self) -> None:
+    def __init__(self, width_px: float) -> None:
+        self.width_px = width_px
         self.signs: list[FollowedSign] = []
 
     def update(self, box_px: Array, sign_class: Array, share: Array) -> None:
@@ -72,22 +76,33 @@ class SignTracker:
         for _, k, n in pairs:
             if k not in taken and n not in taken.values():
                 taken[k] = n
-        known = self.signs.copy()
+        known, expected = self.signs.copy(), [sign.expected_px for sign in self.signs]
         for k in rows:
-            weight = float(share[k]) * float(np.prod(box_px[k, 2:] - box_px[k, :2]))
+            is_cut = self._is_cut(box_px[k])
+            weight = float(share[k]) * float(np.prod(box_px[k, 2:] - box_px[k, :2])) * (CUT_WEIGHT if is_cut else 1.0)
             if k in taken:
                 known[taken[k]].see(box_px[k], sign_class[k], weight)  # -1 is the last row
-            else:
+            elif not (is_cut and any(_touch(there, box_px[k]) for there in expected)):
                 self.signs.append(_new_sign(box_px[k], sign_class[k], weight))
         for n, sign in enumerate(known):
             sign.missed += n not in taken.values()
         self.signs = [sign for sign in self.signs if sign.missed <= PATIENCE]
+
+    def _is_cut(self, box_px: Array) -> bool:
+        """Whether the left, right or upper border of the picture cuts a box (4,); none leaves it below."""
+        left, top, right, _ = box_px.tolist()
+        return left < BORDER_PX or top < BORDER_PX or right > self.width_px - BORDER_PX
 
 
 def _new_sign(box_px: Array, row: int, weight: float) -> FollowedSign:
     votes = np.zeros(len(SIGNS) + 1)
     votes[row] = weight
     return FollowedSign(box_px, votes)
+
+
+def _touch(a: Array, b: Array) -> bool:
+    """Whether two boxes (4,) overlap."""
+    return bool((a[:2] < b[2:]).all() and (b[:2] < a[2:]).all())
 
 
 def _gap(sign: FollowedSign, new: Array) -> float | None:

@@ -33,25 +33,25 @@ def approach(tracker, names, start=(200.0, 60.0, 6.0), beside=None):
 
 
 def test_a_sign_keeps_its_name_against_wrong_looks():
-    tracker = approach(SignTracker(), [7, 8, 7, 7, 3, 7, 7, 8, 7, 7])
+    tracker = approach(SignTracker(320), [7, 8, 7, 7, 3, 7, 7, 8, 7, 7])
     assert [sign.sign_class for sign in tracker.signs] == [7]
     assert 0.5 < tracker.signs[0].confidence < 1.0
 
 
 def test_large_looks_outvote_small_ones():
-    tracker = approach(SignTracker(), [8] * 10 + [7] * 12)
+    tracker = approach(SignTracker(320), [8] * 10 + [7] * 12)
     assert [sign.sign_class for sign in tracker.signs] == [7]
 
 
 def test_two_signs_on_one_post_do_not_mix():
-    tracker = approach(SignTracker(), [7] * 15, beside=14)
+    tracker = approach(SignTracker(320), [7] * 15, beside=14)
     assert sorted(sign.sign_class for sign in tracker.signs) == [7, 14]
     assert all(sign.confidence == pytest.approx(1.0) for sign in tracker.signs)
 
 
 def test_the_lower_sign_does_not_become_the_upper_one_that_was_not_seen():
     """Close before the post the lower sign of two moves up by its own height between two looks."""
-    tracker = SignTracker()
+    tracker = SignTracker(320)
     for k, v in enumerate((60.0, 56.0, 51.0, 45.0, 37.0, 27.0)):
         size, upper = 8.0 * 1.12**k, k not in (3, 5)
         boxes = [box(230 + 6 * k, v, size), *([box(230 + 6 * k, v - size, size)] if upper else [])]
@@ -61,7 +61,7 @@ def test_the_lower_sign_does_not_become_the_upper_one_that_was_not_seen():
 
 
 def test_a_sign_is_expected_where_its_motion_leads():
-    tracker = SignTracker()
+    tracker = SignTracker(320)
     for k in range(4):
         tracker.update(box(200 + 5 * k, 60 - 3 * k, 10)[None], np.array([7]), np.array([0.9]))
     tracker.update(np.zeros((1, 4), np.float32), np.array([-1]), np.zeros(1))
@@ -69,7 +69,7 @@ def test_a_sign_is_expected_where_its_motion_leads():
 
 
 def test_a_missed_look_is_bridged_and_a_lost_sign_forgotten():
-    tracker = approach(SignTracker(), [7] * 5)
+    tracker = approach(SignTracker(320), [7] * 5)
     nothing = np.zeros((1, 4), np.float32), np.array([-1]), np.zeros(1)
     tracker.update(*nothing)
     assert len(tracker.signs) == 1 and tracker.signs[0].missed == 1
@@ -79,15 +79,28 @@ def test_a_missed_look_is_bridged_and_a_lost_sign_forgotten():
 
 
 def test_what_is_seen_and_has_no_name_votes_for_none():
-    tracker = approach(SignTracker(), [-1, -1, 7, -1])
+    tracker = approach(SignTracker(320), [-1, -1, 7, -1])
     assert [sign.sign_class for sign in tracker.signs] == [-1]
 
 
 def test_another_sign_far_away_is_another():
-    tracker = SignTracker()
+    tracker = SignTracker(320)
     for at in ((100, 60), (250, 60)):
         tracker.update(np.array([box(*at, 10)]), np.array([7]), np.array([0.9]))
     assert len(tracker.signs) == 2
+
+
+def test_a_sign_that_leaves_the_picture_keeps_the_name_it_had():
+    """Its last looks are its largest, and show half of it: as a triangle cut down its middle, read as another one."""
+    tracker = SignTracker(320)
+    for *at, size in ((231, 61, 21), (240, 57, 25), (254, 55, 30), (268, 52, 34), (291, 44, 37)):
+        tracker.update(box(*at, size)[None], np.array([19]), np.array([0.98]))
+    half = np.array([[296, 36, 317, 57]], np.float32)  # as it was found on a drive: of a sign from 300 on
+    tracker.update(half, np.array([21]), np.array([0.6]))
+    assert [sign.sign_class for sign in tracker.signs] == [19]
+    tracker = SignTracker(320)
+    tracker.update(half, np.array([21]), np.array([0.6]))
+    assert [sign.sign_class for sign in tracker.signs] == [21], "what comes into view at the border is new"
 
 
 @pytest.fixture(scope="module")
