@@ -17,8 +17,9 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -173,11 +174,11 @@ def run(config: GenerateConfig) -> dict[str, Any]:
     card = _begin(config)
     shards = [shard for shard in plan(config) if not _is_done(config, shard, card)]
     columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
+    with Progress(*columns) as progress, closing(_make_all(config, shards)) as made_shards:
         total = sum(config.frames.values())
         bar = progress.add_task("frames", total=total)
         progress.advance(bar, total - sum(shard.frames for shard in shards))
-        for shard, digest, counts in _make_all(config, shards):
+        for shard, digest, counts in made_shards:
             card["shards"][shard.name] = {"frames": shard.frames, "split": shard.split, "sha256": digest,
                                           "counts": counts}
             card |= totals(card["shards"])
@@ -322,19 +323,19 @@ def _is_done(config: GenerateConfig, shard: Shard, card: dict[str, Any]) -> bool
     return entry is not None and path.is_file() and hash_of(path) == entry["sha256"]
 
 
-def _make_all(config: GenerateConfig, shards: list[Shard]) -> Iterator[tuple[Shard, str, Counts]]:
+def _make_all(config: GenerateConfig, shards: list[Shard]) -> Generator[tuple[Shard, str, Counts]]:
     """Make shards, in processes of their own if more than one is asked for; yields each with its hash when done."""
     if config.workers == 1:
         yield from ((shard, *_make_and_write(config, shard)) for shard in shards)
         return
     context, count = multiprocessing.get_context("spawn"), min(config.workers, max(len(shards), 1))
-    with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
+    pool = ProcessPoolExecutor(count, context, initializer=_end_with_parent)
+    try:
         futures = {pool.submit(_make_and_write, config, shard): shard for shard in shards}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], *future.result()
-        finally:  # whoever stops early waits for the shards that are being made, not for all that were planned
-            pool.shutdown(wait=False, cancel_futures=True)
+        for future in as_completed(futures):
+            yield futures[future], *future.result()
+    finally:  # whoever stops early waits for the shards that are being made, not for all that were planned
+        pool.shutdown(cancel_futures=True)
 
 
 def _end_with_parent() -> None:
