@@ -214,12 +214,15 @@ def _named(namer: Namer | None, camera: Array, box_px: Array, is_asked: Array) -
 
 
 def square(frame: Array, box_px: Array) -> Array:
-    """The square around a box, with MARGIN of its longer side about it, as far as it lies in the frame (H, W, 3)."""
+    """The square around a box, with MARGIN of its longer side about it; outside the frame (H, W, 3) its border goes on,
+    so that what is cut by it keeps its shape.
+    """
     half = max(float((box_px[2:] - box_px[:2]).max()) * (1 + 2 * MARGIN), 2.0) / 2
     (left, top), (right, bottom) = ((box_px[:2] + box_px[2:]) / 2 + step for step in (-half, half))
     height, width = frame.shape[:2]
-    x, y = min(max(round(float(left)), 0), width - 2), min(max(round(float(top)), 0), height - 2)
-    return np.ascontiguousarray(frame[y:max(round(float(bottom)), y + 2), x:max(round(float(right)), x + 2)])
+    rows, columns = (np.arange(round(first), max(round(last), round(first) + 2)).clip(0, size - 1)
+                     for first, last, size in ((float(top), float(bottom), height), (float(left), float(right), width)))
+    return np.asarray(frame[rows[:, None], columns])
 
 
 def load_network(source: Path) -> tuple[DriveNet, CameraConfig]:

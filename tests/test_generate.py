@@ -136,7 +136,8 @@ def test_stopped_or_killed_it_leaves_no_process_behind(blow: int, tmp_path: Path
     made = tmp_path / "frames"
     settings = f"--out {made} --train-frames 5000 --frames-per-town 5 --shard-frames 5 --renderer none".split()
     parent = subprocess.Popen([sys.executable, root / "nanodrive.py", "generate", *settings],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # also below `nohup &`
     try:
         assert _comes_true(lambda: (made / "dataset.json").is_file()), "no shard was made"
         helpers = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]

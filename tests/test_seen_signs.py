@@ -6,6 +6,7 @@ import pytest
 from envs.config import CameraConfig
 from envs.signs import SIGNS
 from perception.dataset import Frames
+from perception.perceiver import square
 from perception.seen_signs import TIMES, Pool, cut_outs
 from tests.made_labels import blank, put
 
@@ -31,6 +32,17 @@ def test_each_sign_is_cut_out_where_it_is(frames):
     assert (middle[classes == 7, 0] > 180).all() and (middle[classes == 30, 2] > 180).all()
     edge = crops[:, 0, 20].astype(int)
     assert np.abs(edge[classes == 7] - 110).max(1).mean() < 60, "a margin about the sign"
+
+
+def test_what_the_border_cuts_keeps_its_shape(frames):
+    """A box is cut out as a square of the frame, and where the frame ends its border goes on."""
+    inside = square(frames.rgb[0], np.array([100, 40, 120, 60], np.float32))
+    assert (inside == frames.rgb[0, 38:62, 98:122]).all()
+    over = square(frames.rgb[0], np.array([310, 40, 320, 60], np.float32))
+    assert over.shape == (24, 24, 3) and (over == 110).all()
+    corner = np.arange(160 * 320 * 3, dtype=np.uint32).reshape(160, 320, 3)
+    cut = square(corner, np.array([-10, -10, 10, 10], np.float32))
+    assert (cut[12:, 12:] == corner[:12, :12]).all() and (cut[:12, :12] == corner[0, 0]).all()
 
 
 def test_what_is_no_sign_shows_none(frames):
