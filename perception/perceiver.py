@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from rich.progress import track
@@ -219,10 +220,21 @@ def square(frame: Array, box_px: Array) -> Array:
     """
     half = max(float((box_px[2:] - box_px[:2]).max()) * (1 + 2 * MARGIN), 2.0) / 2
     (left, top), (right, bottom) = ((box_px[:2] + box_px[2:]) / 2 + step for step in (-half, half))
-    height, width = frame.shape[:2]
-    rows, columns = (np.arange(round(first), max(round(last), round(first) + 2)).clip(0, size - 1)
-                     for first, last, size in ((float(top), float(bottom), height), (float(left), float(right), width)))
-    return np.asarray(frame[rows[:, None], columns])
+    rows, above, below = _inside(float(top), float(bottom), frame.shape[0])
+    columns, before, behind = _inside(float(left), float(right), frame.shape[1])
+    part = frame[rows, columns]
+    if above or below or before or behind:
+        return np.asarray(cv2.copyMakeBorder(part, above, below, before, behind, cv2.BORDER_REPLICATE))
+    return np.ascontiguousarray(part)
+
+
+def _inside(begin: float, end: float, size: int) -> tuple[slice, int, int]:
+    """Of pixels begin to end, two at least: those within 0 to size, one at least; how many lie before and behind."""
+    first = round(begin)
+    count = max(round(end) - first, 2)
+    part = slice(min(max(first, 0), size - 1), max(min(first + count, size), 1))
+    before = max(min(-first, count - 1), 0)
+    return part, before, count - before - (part.stop - part.start)
 
 
 def load_network(source: Path) -> tuple[DriveNet, CameraConfig]:
