@@ -13,12 +13,10 @@ import io
 import itertools
 import json
 import math
-import multiprocessing
 import os
-import threading
 import time
 from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -47,6 +45,7 @@ from envs.signs import SIGNS
 from envs.state import Phase
 from envs.weather import WEATHERS
 from perception.drives import Drive, View
+from perception.workers import worker_pool
 from scenarios.spec import SPLITS
 
 DATASET_VERSION = 6
@@ -328,24 +327,10 @@ def _make_all(config: GenerateConfig, shards: list[Shard]) -> Generator[tuple[Sh
     if config.workers == 1:
         yield from ((shard, *_make_and_write(config, shard)) for shard in shards)
         return
-    context, count = multiprocessing.get_context("spawn"), min(config.workers, max(len(shards), 1))
-    pool = ProcessPoolExecutor(count, context, initializer=_end_with_parent)
-    try:
+    with worker_pool(min(config.workers, max(len(shards), 1))) as pool:
         futures = {pool.submit(_make_and_write, config, shard): shard for shard in shards}
         for future in as_completed(futures):
             yield futures[future], *future.result()
-    finally:  # whoever stops early waits for the shards that are being made, not for all that were planned
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """In a worker: end it when the process that asked for shards is gone, even if that was killed."""
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _make_and_write(config: GenerateConfig, shard: Shard) -> tuple[str, Counts]:

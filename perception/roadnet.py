@@ -11,10 +11,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +32,7 @@ from perception.looks import disturbed
 from perception.model import convolution, folded, normalised
 from perception.roadscapes import COLUMNS, HEIGHT_PX, RIDGE_CELLS, ROWS, WIDTH_PX, Scape, draw_scape
 from perception.schedule import one_cycle, take_step
+from perception.workers import worker_pool
 
 WEIGHTS = Path(__file__).parent / "weights" / "road"
 AVERAGE_DECAY = 0.995
@@ -133,7 +132,7 @@ def draw_all(config: RoadTrainConfig) -> Pictures:
     if config.workers == 1:
         parts = list(track(map(draw, range(config.scapes)), "roads", total=config.scapes))
     else:
-        with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
+        with worker_pool(config.workers) as pool:
             parts = list(track(pool.map(draw, range(config.scapes), chunksize=50), "roads", total=config.scapes))
     return Pictures(np.stack([part[0] for part in parts]), np.stack([part[1] for part in parts]),
                     np.array([part[2] for part in parts], np.float32))

@@ -15,6 +15,7 @@ import numpy as np
 
 from envs.geometry import Array
 from envs.signs import SIGNS
+from perception.metrics import boxes_iou
 
 REACH_SIZES, REACH_PX = 0.8, 4.0  # a sign moves at most so much of its size, and so many pixels, between two looks
 GROWTH = 1.7  # and grows or shrinks by this factor at most
@@ -82,7 +83,7 @@ class SignTracker:
             weight = float(share[k]) * float(np.prod(box_px[k, 2:] - box_px[k, :2])) * (CUT_WEIGHT if is_cut else 1.0)
             if k in taken:
                 known[taken[k]].see(box_px[k], sign_class[k], weight)  # -1 is the last row
-            elif not (is_cut and any(_touch(there, box_px[k]) for there in expected)):
+            elif not (is_cut and any(boxes_iou(there, box_px[k]) > 0 for there in expected)):
                 self.signs.append(_new_sign(box_px[k], sign_class[k], weight))
         for n, sign in enumerate(known):
             sign.missed += n not in taken.values()
@@ -98,11 +99,6 @@ def _new_sign(box_px: Array, row: int, weight: float) -> FollowedSign:
     votes = np.zeros(len(SIGNS) + 1)
     votes[row] = weight
     return FollowedSign(box_px, votes)
-
-
-def _touch(a: Array, b: Array) -> bool:
-    """Whether two boxes (4,) overlap."""
-    return bool((a[:2] < b[2:]).all() and (b[:2] < a[2:]).all())
 
 
 def _gap(sign: FollowedSign, new: Array) -> float | None:

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import copy
 import math
-import multiprocessing
-import os
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +34,7 @@ from perception.namer import PHOTOS, NamerConfig, SignNet, describe
 from perception.schedule import one_cycle, take_step
 from perception.seen_signs import Pool, cut_outs
 from perception.templates import NO_SIGN, Bank
+from perception.workers import worker_pool
 
 VAL_SEED, TEST_SEED = 1_000_001, 1_000_002  # of plates and crops that are never trained on
 COLUMNS = ("epoch", "loss", "val loss", "val accuracy", "val recall", "s")
@@ -150,7 +148,7 @@ class Training:
     def epochs(self, started: float) -> Iterator[float]:
         """The epochs that are left, each told by its mean loss, until all are done, none gets better, or time is up."""
         painted = replace(self.config, batch=self.config.batch - self._num_seen())
-        with _Painted(painted, self.step, self.config.epochs * self.config.steps) as batches:
+        with _painted(painted, self.step, self.config.epochs * self.config.steps) as batches:
             while (self.epoch < self.config.epochs and self.epoch - self.best["epoch"] < self.config.patience
                    and time.monotonic() - started < self.config.minutes * 60):
                 self.epoch += 1
@@ -251,52 +249,35 @@ def calibrated(logits: Array, labels: Array) -> float:
     return float(round(min(grid, key=lambda t: measure(logits / t, labels)["loss"]), 4))
 
 
-class _Painted:
+@contextmanager
+def _painted(config: TrainNamerConfig, first: int, last: int) -> Iterator[Iterator[tuple[Array, Array]]]:
     """Batches `first` to `last`, painted in processes of their own (or in this one) a little ahead of their use."""
+    plates = FEW_PLATES if config.preset == "smoke" else PLATES
+    if not config.workers:
+        bank = templates.build_bank(config.seed, **plates)
+        yield (crops.batch(bank, config.batch, config.seed, number) for number in range(first, last))
+        return
+    with worker_pool(config.workers, _open_bank, config.seed, plates) as pool:
+        yield _ahead(pool, config, first, last)
 
-    def __init__(self, config: TrainNamerConfig, first: int, last: int) -> None:
-        self.config, self.numbers = config, iter(range(first, last))
-        self.pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> Iterator[tuple[Array, Array]]:
-        config = self.config
-        plates = FEW_PLATES if config.preset == "smoke" else PLATES
-        if not config.workers:
-            bank = templates.build_bank(config.seed, **plates)
-            return (crops.batch(bank, config.batch, config.seed, number) for number in self.numbers)
-        self.pool = ProcessPoolExecutor(config.workers, mp_context=multiprocessing.get_context("spawn"),
-                                        initializer=_open_bank, initargs=(config.seed, plates))
-        return self._ahead(self.pool)
-
-    def _ahead(self, pool: ProcessPoolExecutor) -> Iterator[tuple[Array, Array]]:
-        waiting: deque[Future[tuple[Array, Array]]] = deque()
-        for number in self.numbers:
-            waiting.append(pool.submit(_paint, self.config.batch, self.config.seed, number))
-            if len(waiting) > 3 * self.config.workers + 1:
-                yield waiting.popleft().result()
-        while waiting:
+def _ahead(pool: ProcessPoolExecutor, config: TrainNamerConfig, first: int, last: int) -> Iterator[tuple[Array, Array]]:
+    waiting: deque[Future[tuple[Array, Array]]] = deque()
+    for number in range(first, last):
+        waiting.append(pool.submit(_paint, config.batch, config.seed, number))
+        if len(waiting) > 3 * config.workers + 1:
             yield waiting.popleft().result()
-
-    def __exit__(self, *_: object) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
+    while waiting:
+        yield waiting.popleft().result()
 
 
 _BANK: list[Bank] = []  # of a worker process
 
 
 def _open_bank(seed: int, plates: dict[str, int]) -> None:
-    """Begin a worker: one thread for OpenCV, the plates, and an end when the training was killed."""
+    """Begin a worker: one thread for OpenCV, and the plates."""
     cv2.setNumThreads(1)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     _BANK[:] = [templates.build_bank(seed, **plates)]
-
-
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(0)
 
 
 def _paint(size: int, seed: int, number: int) -> tuple[Array, Array]:

@@ -18,6 +18,7 @@ from envs.roads.procedural import build_town
 from perception import generate
 from perception.generate import FIELDS, PADDING, DatasetError, GenerateConfig, Shard, make_shard, plan
 from scenarios.spec import SPLITS
+from tests.processes import runs
 
 SMALL = GenerateConfig(train_frames=10, val_frames=4, frames_per_town=2, shard_frames=4, workers=1, renderer="none",
                        camera=CameraConfig(width_px=64, height_px=32))
@@ -146,7 +147,7 @@ def test_stopped_or_killed_it_leaves_no_process_behind(blow: int, tmp_path: Path
         parent.wait(timeout=60)
     finally:
         parent.kill()
-    assert _comes_true(lambda: not any(_runs(pid) for pid in helpers)), "a worker outlived its parent"
+    assert _comes_true(lambda: not any(runs(pid) for pid in helpers)), "a worker outlived its parent"
     assert sum(1 for _ in made.glob("train-*.npz")) < 500, "it went on to the end"
 
 
@@ -156,11 +157,3 @@ def _comes_true(is_so: Callable[[], bool]) -> bool:
     while not is_so() and time.monotonic() - begun < 60:
         time.sleep(0.05)
     return is_so()
-
-
-def _runs(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        return " Z " not in stat.read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False

@@ -22,6 +22,7 @@ from agents.fleet import LABEL, FleetConfig
 from agents.rollouts import FleetVecEnv, RolloutError, episode_seed, make
 from envs.config import CameraConfig, DriveConfig, Patience
 from scenarios.spec import Scenario
+from tests.processes import runs
 
 CAMERA = CameraConfig(width_px=32, height_px=16)
 DRIVE = DriveConfig(camera=CAMERA, renderer="none")
@@ -165,8 +166,7 @@ def test_an_interrupted_or_killed_parent_leaves_no_process_behind(blow: int, tmp
         parent.wait(timeout=20)
     finally:
         parent.kill()
-    while any(Path(f"/proc/{pid}/stat").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text()
-              for pid in workers):
+    while any(runs(pid) for pid in workers):
         assert time.monotonic() - begun < 20, "a worker outlived its parent"
         time.sleep(0.05)
 

@@ -113,7 +113,7 @@ def test_settings_out_of_range_are_refused():
 def test_painters_in_other_processes_paint_the_same(config, monkeypatch):
     monkeypatch.setattr(templates, "build_bank", BUILD)
     config = replace(config, preset="smoke")
-    with train_namer._Painted(config, 0, 3) as here, train_namer._Painted(replace(config, workers=2), 0, 3) as there:
+    with train_namer._painted(config, 0, 3) as here, train_namer._painted(replace(config, workers=2), 0, 3) as there:
         for (pictures, labels), (others, names) in zip(here, there, strict=True):
             assert (pictures == others).all() and (labels == names).all()
 
