@@ -251,7 +251,7 @@ def _env_step(drive: DriveConfig, scenario: Scenario, calls: int) -> Timing:
     """Steps of the environment over the expert's actions, found beforehand; when they are at an end it begins again."""
     env = DrivingEnv(drive, scenarios=[scenario], ends="evaluation")
     actions = [(state.control.steer, state.control.drive) for state in _drive(
-        dataclasses.replace(drive, renderer="none"), scenario, STEP_ACTIONS)]
+        dataclasses.replace(drive, renderer="none"), scenario, min(calls + 1, STEP_ACTIONS))]
     left: list[tuple[float, float]] = []
 
     def step() -> None:

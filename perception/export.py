@@ -6,6 +6,7 @@ What the outputs mean is model.py's business.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ from perception.model import (
 
 INSIDE = ("heat", "boxes", "phases", "line_columns", "line_cells_far", "line_cells_near", "light_cells")
 OPSET = 17
+GRAPHS_KEPT = 8
+_GRAPHS: dict[bytes, bytes] = {}
 
 
 class OnnxNet:
@@ -84,7 +87,22 @@ def to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str]
             free: dict[int, str] | None = None) -> bytes:
     """An ONNX model of a module in evaluation mode; `free` names the dimensions of all that goes in or out that may be
     of any size, by default the first one, the batch.
+
+    The last GRAPHS_KEPT are remembered: a process that loads the same weights again need not trace them again.
     """
+    shapes = {name: value.shape for name, value in inputs.items()}
+    key = hashlib.sha256(repr((module, shapes, outputs, free)).encode())
+    for name, value in module.state_dict().items():
+        key.update(name.encode() + value.contiguous().numpy().tobytes())
+    graph = _GRAPHS.pop(key.digest(), None) or _traced(module, inputs, outputs, free)
+    _GRAPHS[key.digest()] = graph  # the last one used is the last one to go
+    if len(_GRAPHS) > GRAPHS_KEPT:
+        _GRAPHS.pop(next(iter(_GRAPHS)))
+    return graph
+
+
+def _traced(module: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str],
+            free: dict[int, str] | None) -> bytes:
     file: Any = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter by tracing is deprecated; the new one takes seconds

@@ -100,7 +100,8 @@ def run(config: TrainConfig) -> dict[str, Any]:
         while training.should_go_on() and time.monotonic() - started < config.minutes * 60:
             begun = time.monotonic()
             losses = training.epoch(train)
-            figures = training.judge(val, floor)
+            perceiver = training.perceiver()
+            figures = figures_of(perceiver.perceive_all(val.rgb, val.labels["command"]), val, floor)
             is_best = training.finish_epoch(figures, val, floor)
             row = _row(training.epoch_number, losses, figures, time.monotonic() - begun, is_best)
             table.add_row(*row)
@@ -111,7 +112,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
             for group, values in (("loss", losses), ("val", figures)):
                 for name, value in values.items():
                     log.add_scalar(f"{group}/{name}", value, training.epoch_number)
-            log.add_image("val", training.picture(val), training.epoch_number, dataformats="HWC")
+            log.add_image("val", picture(perceiver, val), training.epoch_number, dataformats="HWC")
     figures = finish(config.out / "perception", val, floor)
     return {"checkpoint": str(config.out / "perception"), "epochs": training.epoch_number,
             "best_epoch": training.best["epoch"], "figures": figures, "floor": checkpoint.plain(floor),
@@ -189,17 +190,9 @@ class Training:
         torch.stack([task.weight * losses[task.name] for task in TASKS]).sum().backward()
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
-    def picture(self, frames: Frames) -> Array:
-        """What the mean weights see on PICTURED frames, spread evenly, one below the other: uint8 (H, W, 3)."""
-        rows = np.linspace(0, len(frames) - 1, min(PICTURED, len(frames))).astype(int)
-        perceiver = Perceiver(copy.deepcopy(self.mean), self.camera, namer=self.namer)
-        percept = perceiver.perceive(frames.rgb[rows], frames.labels["command"][rows])
-        return np.concatenate([overlay(frames.rgb[row], percept, k, self.camera) for k, row in enumerate(rows)])
-
-    def judge(self, val: Frames, floor: dict[str, float]) -> dict[str, float]:
-        """The figures of the mean weights, without the second look, which learns later."""
-        perceiver = Perceiver(copy.deepcopy(self.mean), self.camera, namer=self.namer)
-        return figures_of(perceiver.perceive_all(val.rgb, val.labels["command"]), val, floor)
+    def perceiver(self) -> Perceiver:
+        """The mean weights to look with, without the second look, which learns later."""
+        return Perceiver(copy.deepcopy(self.mean), self.camera, namer=self.namer)
 
     def finish_epoch(self, figures: dict[str, float], val: Frames, floor: dict[str, float]) -> bool:
         """Save the state, and the weights if they are the best so far; returns whether they are."""
@@ -225,6 +218,13 @@ class Training:
         meta = checkpoint.restore_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
             "settings": self._settings(), "steps": self.steps}, "settings or frames")
         self.epoch_number, self.step, self.best = meta["epoch"], meta["step"], meta["best"]
+
+
+def picture(perceiver: Perceiver, frames: Frames) -> Array:
+    """What it sees on PICTURED frames, spread evenly, one below the other: uint8 (H, W, 3)."""
+    rows = np.linspace(0, len(frames) - 1, min(PICTURED, len(frames))).astype(int)
+    percept = perceiver.perceive(frames.rgb[rows], frames.labels["command"][rows])
+    return np.concatenate([overlay(frames.rgb[row], percept, k, perceiver.camera) for k, row in enumerate(rows)])
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nanodrive
-from agents import policies
+from agents import bench, policies
 from agents.features import SIZE
 from agents.policies import Actor
 from envs.config import CameraConfig, DriveConfig
@@ -118,23 +118,27 @@ def test_generate_then_perceive(tmp_path, capfd):
 
 
 def test_bench_measures_every_stage_and_compares(tmp_path, capfd):
-    few = ["bench", "--calls", "3", "--max-cars", "2", "--workers", "0",
-           "--camera.width-px", "160", "--camera.height-px", "80"]
-    assert nanodrive.main([*few, "--out", str(tmp_path / "old.json")]) == 0
-    answer = last_line(capfd.readouterr().out)
+    old = {"stages": {"label": {"median_ms": 1e6}, "gone": {"median_ms": 1.0}}}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert nanodrive.main(["bench", "--calls", "3", "--max-cars", "2", "--workers", "0", "--camera.width-px", "160",
+                           "--camera.height-px", "80", "--compare", str(tmp_path / "old.json"),
+                           "--out", str(tmp_path / "new.json")]) == 0
+    out = capfd.readouterr().out
+    answer = last_line(out)
     assert set(answer["rollout_steps_per_s"]) == {"1", "2"} and min(answer["rollout_steps_per_s"].values()) > 1
     assert answer["ratio_to_tinyrenderer"] > 1 and 0 < answer["memory_per_environment_mib"] < 200
-    assert json.loads((tmp_path / "old.json").read_text()) == answer
-    assert nanodrive.main([*few[:3], "--max-cars", "0", "--compare", str(tmp_path / "old.json")]) == 0
-    out = capfd.readouterr().out
-    assert last_line(out)["speedup"].keys() == answer["stages"].keys() and "times faster" in out
-    (tmp_path / "odd.json").write_text("[1]")
-    assert nanodrive.main(["bench", "--compare", str(tmp_path / "odd.json")]) == 2
-    assert "is no result of nanodrive bench" in capfd.readouterr().err
+    assert json.loads((tmp_path / "new.json").read_text()) == answer
+    assert set(answer["speedup"]) == {"label"} and answer["speedup"]["label"] > 1000 and "times faster" in out
     assert {"town", "World.step (0.1 s)", "frame, bullet", "label", "perceive, batch 8, per frame",
             "DrivingEnv.step, bullet"} <= set(answer["stages"])
     assert all(0 < timing["p10_ms"] <= timing["median_ms"] <= timing["p90_ms"] for timing in answer["stages"].values())
     assert answer["machine"]["num_cpus"] >= 1 and answer["stages"]["label"]["peak_memory_mib"] > 50
+    (tmp_path / "log").write_text(out)
+    for name in ("new.json", "log"):  # what it wrote can be compared with
+        assert set(bench._older(tmp_path / name)) == set(answer["stages"])
+    (tmp_path / "odd.json").write_text("[1]")
+    assert nanodrive.main(["bench", "--compare", str(tmp_path / "odd.json")]) == 2
+    assert "is no result of nanodrive bench" in capfd.readouterr().err
 
 
 def test_overview_is_quick_and_names_every_command():

@@ -1,5 +1,6 @@
 """The network by ONNX Runtime gives what torch gives."""
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from envs.roads.routes import COMMAND_HIGH, COMMAND_LOW
+from perception import export
 from perception.export import INSIDE, OnnxNet
 from perception.model import DriveNet, frozen
 from perception.perceiver import Perceiver
@@ -48,3 +50,22 @@ def test_a_graph_is_valid_and_small():
     onnx.checker.check_model(graph, full_check=True)
     assert [given.name for given in graph.graph.input] == ["glance", "band", "command"]
     assert len(net.graph) < 3_000_000
+
+
+def test_the_same_weights_are_traced_once_and_others_anew(monkeypatch):
+    traced, inputs = [], {"x": torch.zeros(1, 2)}
+    really = export._traced
+    monkeypatch.setattr(export, "_GRAPHS", {})
+    monkeypatch.setattr(export, "_traced", lambda *given: traced.append(given) or really(*given))
+    layer = torch.nn.Linear(2, 1)
+    graph = export.to_onnx(layer, inputs, ("y",))
+    assert export.to_onnx(copy.deepcopy(layer), inputs, ("y",)) == graph and len(traced) == 1
+    assert export.to_onnx(layer, inputs, ("z",)) != graph and len(traced) == 2
+    with torch.no_grad():
+        layer.bias += 1.0
+    other = export.session(export.to_onnx(layer, inputs, ("y",)))
+    assert len(traced) == 3
+    assert other.run(None, {"x": np.zeros((1, 2), np.float32)})[0] == pytest.approx(layer.bias.item())
+    for width in range(3, 4 + export.GRAPHS_KEPT):
+        export.to_onnx(torch.nn.Linear(width, 1), {"x": torch.zeros(1, width)}, ("y",))
+    assert len(export._GRAPHS) == export.GRAPHS_KEPT
