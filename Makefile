@@ -26,7 +26,7 @@ perception: setup  ## every camera network from nothing, from drawn pictures alo
 	$(BIN)/nanodrive perceive --train --data data/drives
 	$(BIN)/nanodrive perceive --train-glimpse --data data/drives --weights runs/perception/perception
 	$(BIN)/nanodrive perceive --train-namer --data data/drives --seen-share 0.8 --model.stem 16 --model.middle 32 \
-		--model.top 72 --model.last 72 --model.fine 0 --epochs 10 --steps 400 --out runs/reader
+		--model.top 72 --model.last 72 --model.fine 0 --epochs 30 --steps 500 --out runs/reader
 	$(BIN)/nanodrive perceive --train-namer --epochs 26 --steps 500
 	$(BIN)/nanodrive perceive --train-scout --steps 3600 --epoch-steps 200 --val-scenes 120
 	$(BIN)/nanodrive perceive --train-lights --steps 3500

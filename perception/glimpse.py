@@ -29,6 +29,7 @@ CROP_PX = 32
 REACH = 2.0  # a crop is so many times as wide as the longer side of its box
 SMALLEST_PX = 5.0  # boxes are taken for at least as large
 GROUNDED = ("vehicle", "person")  # stand on the ground: the lower edge of their boxes tells how far they are
+SETTLED = ("sign",)  # looked at once more, from where the first glimpse put it: to be named it must fit its box
 STACKED_FROM = 0.3  # above and below a sign found so surely another is looked for: posts carry up to three
 STACKED_PX = 5.0  # if it is at least so high
 STACKED_SIDES = 1.05  # so many of its heights away

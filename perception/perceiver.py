@@ -29,7 +29,7 @@ from perception.calibration import UNCHANGED, OddsMap, mapped
 from perception.checkpoint import CheckpointError
 from perception.export import OnnxNet
 from perception.finder import KINDS, PEAK_SHARE, is_twin
-from perception.glimpse import GROUNDED, Glimpse, ground_m, stacked
+from perception.glimpse import GROUNDED, SETTLED, Glimpse, ground_m, stacked
 from perception.model import DriveNet, ModelConfig, frozen
 from perception.namer import Namer
 from perception.surroundings import Surroundings, called, own_phase, said
@@ -45,6 +45,7 @@ SIGN_SAYS = 5.0  # log odds that a sign read for certain adds to the kind of its
 SIGN, LIGHT = (KINDS.index(kind) for kind in ("sign", "light"))
 ON_GROUND = [KINDS.index(kind) for kind in GROUNDED]
 GLIMPSED_FROM = np.array([0.15, 0.15, 0.2, 0.15], np.float32)[:, None]  # of KINDS; fainter ones are not asked
+AGAIN_FROM = np.array([[0.25 if kind in SETTLED else np.inf] for kind in KINDS], np.float32)  # once looked at
 BATCH = 50  # frames that are looked at together
 PATH_ERROR_M = 0.5  # expected lateral error at which the path's confidence is one half, before it is calibrated
 
@@ -156,8 +157,10 @@ class Perceiver:
 
 
 def _looked_again(glimpse: Glimpse, camera: Array, out: dict[str, Array], view: CameraConfig) -> dict[str, Array]:
-    """Boxes, peaks, distances and phases after a glimpse at each thing that is not too faint, and at what may hang
-    above and below a sign; and what the own light shows, by the phases seen so.
+    """Boxes, peaks, distances and phases after glimpses at each thing that is not too faint, and at what may hang above
+    and below a sign; and what the own light shows, by the phases seen so.
+
+    Boxes of SETTLED may be so far off that a glimpse at them shows half of the thing: another one settles them.
     """
     size = np.array([view.width_px, view.height_px] * 2, np.float32)
     most = out["peak"].shape[2]
@@ -165,9 +168,10 @@ def _looked_again(glimpse: Glimpse, camera: Array, out: dict[str, Array], view: 
     is_asked = peak >= GLIMPSED_FROM
     looked = glimpse.look(camera, given_px, is_asked)
     peak, distance_m = np.sqrt(peak * looked.share), np.tile(out["distance_m"], (1, 1, 3))
+    settled = glimpse.look(camera, looked.box_px, is_asked & (peak >= AGAIN_FROM))
     seen_m = np.exp(looked.log_distance) * ground_m(given_px, view)
     distance_m[:, ON_GROUND] = np.where(is_asked, seen_m, distance_m)[:, ON_GROUND]
-    told = {"box": looked.box_px / size, "peak": peak, "distance_m": distance_m}
+    told = {"box": settled.box_px / size, "peak": peak, "distance_m": distance_m}
     order = np.argsort(-peak, axis=2, kind="stable")  # those above and below signs compete with the rest
     order[:, LIGHT] = np.arange(order.shape[2])  # as their phases are
     new = {name: np.take_along_axis(values, order.reshape(*order.shape, *[1] * (values.ndim - 3)), 2)[:, :, :most]
@@ -281,7 +285,7 @@ GIVE_UP = 0.1  # a line or a confidence below this was a mistake
 IN_FORCE_M = 12.0  # a limit is taken as in force this near to its sign: by then it is 10 px wide and read well
 LAST_SEEN_M = 20.0  # a sign that was last seen farther away is not believed to have been passed
 RIGHT_SIDE_M = (0.5, 9.0)  # a sign that binds us stands this far to the right of the camera
-LIGHT_GAIN = 0.4  # of a look at the own light: after three looks four fifths of what is believed are new
+LIGHT_GAIN = 0.6  # of a look at the own light: after two looks five sixths of what is believed are new
 SPEEDS_MPS = np.array([sign.speed_mps or np.nan for sign in SIGNS], np.float32)
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,15 +28,18 @@ from perception import checkpoint, dataset
 from perception.dataset import Frames, Look
 from perception.export import OnnxNet
 from perception.finder import KINDS
-from perception.glimpse import GROUNDED, GlimpseNet, cut, ground_m, offsets, placed, stacked
+from perception.glimpse import GROUNDED, SETTLED, GlimpseNet, cut, ground_m, offsets, placed, stacked
 from perception.metrics import MATCH_IOU, boxes_iou
 from perception.model import normalised
 from perception.perceiver import WEIGHTS, load_network
 from perception.schedule import one_cycle, take_step
 
-FAINTEST = np.array([0.1, 0.1, 0.25, 0.15], np.float32)[:, None]  # peaks of KINDS below this are not learned from
+FAINTEST = np.array([0.1, 0.1, 0.15, 0.15], np.float32)[:, None]  # peaks of KINDS below this are not learned from
 SURE_IOU, NONE_IOU = 0.2, 0.05  # a box so much on a thing shows it; one so little shows none
 MOVED, SCALED = 0.08, 0.15  # spread of what is added to the boxes: shares of their size, and of the log of it
+NEARER_SHARE = 0.5  # of the things of SETTLED are looked at from about their own box, too, as a second glimpse is
+SETTLED_KINDS = [KINDS.index(kind) for kind in SETTLED]
+BATCHES_AHEAD = 2  # cut out while another is learned from
 AVERAGE_DECAY = 0.998
 
 
@@ -47,6 +53,8 @@ class TrainGlimpseConfig:
     """the camera network that finds, without its ending; default: the shipped one"""
     out: Path = Path("runs/glimpse")
     """folder of the checkpoint and the training state"""
+    start: Path | None = None
+    """glimpse to start from, without its ending, as after a change of the camera network; default: weights by chance"""
     epochs: int = 6
     """passes over what was found"""
     batch: int = 256
@@ -86,6 +94,8 @@ def run(config: TrainGlimpseConfig) -> dict[str, Any]:
     """
     started = time.monotonic()
     torch.set_num_threads(config.threads)
+    if config.start is not None:
+        checkpoint.load(config.start)  # if it is missing, that is told before the frames are read
     network = OnnxNet(load_network(config.weights or WEIGHTS)[0])
     train, val = (dataset.read_usual(config.data, split) for split in ("train", "val"))
     found, held_out = finds_in(network, train), finds_in(network, val)
@@ -149,6 +159,8 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = GlimpseNet()
+        if config.start is not None:
+            checkpoint.restore(self.model, checkpoint.load(config.start)[0], config.start)
         self.mean = copy.deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=0.02)
         self.epoch, self.step = 0, 0
@@ -161,22 +173,43 @@ class Training:
     def learn(self, frames: Frames, finds: Finds) -> float:
         """One pass in a random order; returns the mean loss."""
         self.epoch += 1
-        rng = np.random.default_rng([self.config.seed, self.epoch])
-        order = rng.permutation(len(finds))
         self.model.train()
         losses = []
-        for start in range(0, len(order) - self.config.batch + 1, self.config.batch):
-            rows = order[start:start + self.config.batch]
-            box = moved(finds.box_px[rows], rng)
-            pixels, kind = crops_of(frames, finds, rows, box)
-            answers = self.model.seen(Look.draw(len(rows), rng).applied(pixels, rng), kind)
-            loss = loss_of(answers, finds, rows, box, frames.camera)
+        for pixels, kind, rows, box, is_nearer in self._batches(frames, finds):
+            loss = loss_of(self.model.seen(pixels, kind), finds, rows, box, is_nearer, frames.camera)
             loss.backward()  # type: ignore[no-untyped-call]
             rate = self.config.rate * one_cycle(self.step / self.steps)
             take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
             self.step += 1
             losses.append(float(loss.detach()))
         return float(np.mean(losses))
+
+    def _batches(self, frames: Frames, finds: Finds) -> Iterator[tuple[Tensor, Tensor, Array, Array, Array]]:
+        """Pixels, kinds, rows of finds, boxes and which are nearer, in a random order, the next cut out meanwhile.
+
+        A batch is so many finds, and some of its things once more.
+        """
+        rng = np.random.default_rng([self.config.seed, self.epoch])
+        order = rng.permutation(len(finds))
+        starts = range(0, len(order) - self.config.batch + 1, self.config.batch)
+
+        def drawn(start: int) -> tuple[Tensor, Tensor, Array, Array, Array]:
+            rows = order[start:start + self.config.batch]
+            more = rows[finds.is_there[rows] & np.isin(finds.kind[rows], SETTLED_KINDS)
+                        & (rng.random(len(rows)) < NEARER_SHARE)]
+            box = moved(np.concatenate([finds.box_px[rows], finds.truth_px[more]]), rng)
+            rows, is_nearer = np.concatenate([rows, more]), np.arange(len(rows) + len(more)) >= len(rows)
+            pixels, kind = crops_of(frames, finds, rows, box)
+            return Look.draw(len(rows), rng).applied(pixels, rng), kind, rows, box, is_nearer
+
+        waiting: deque[Future[tuple[Tensor, Tensor, Array, Array, Array]]] = deque()
+        with ThreadPoolExecutor(1) as pool:
+            for start in starts:
+                waiting.append(pool.submit(drawn, start))
+                if len(waiting) > BATCHES_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
     def save(self, figures: dict[str, float], num_finds: int) -> None:
         """The mean weights as they are shipped, and the state to go on from."""
@@ -190,7 +223,7 @@ class Training:
 
     def _settings(self) -> dict[str, Any]:
         """What makes two runs the same."""
-        return {k: v for k, v in asdict(self.config).items() if k not in ("data", "out", "weights")}
+        return {k: v for k, v in asdict(self.config).items() if k not in ("data", "out", "weights", "start")}
 
 
 def moved(box_px: Array, rng: np.random.Generator) -> Array:
@@ -201,12 +234,18 @@ def moved(box_px: Array, rng: np.random.Generator) -> Array:
     return np.asarray(np.concatenate([middle - half, middle + half], 1), np.float32)
 
 
-def loss_of(answers: Tensor, finds: Finds, rows: Array, box_px: Array, camera: CameraConfig) -> Tensor:
-    """Box where something is there, whether it is, phases of lights, and distances of vehicles and people."""
+def loss_of(answers: Tensor, finds: Finds, rows: Array, box_px: Array, is_nearer: Array,
+            camera: CameraConfig) -> Tensor:
+    """Box where something is there, whether it is, phases of lights, and distances of vehicles and people.
+
+    Whether it is there is asked only of boxes as they were found: `is_nearer` tells what is a thing.
+    """
     is_there = torch.from_numpy(finds.is_there[rows])
     wanted = torch.from_numpy(offsets(box_px, finds.truth_px[rows]))
     phase = torch.from_numpy(finds.phase[rows].astype(np.int64))
-    total = binary_cross_entropy_with_logits(answers[:, 4], is_there.float())
+    is_found = torch.from_numpy(~is_nearer).float()
+    doubt = binary_cross_entropy_with_logits(answers[:, 4], is_there.float(), weight=is_found, reduction="sum")
+    total = doubt / is_found.sum().clamp(min=1)
     scale = torch.tensor([20.0, 20.0, 8.0, 8.0])  # a twentieth of the crop, and an eighth of the size, count as one
     if is_there.any():
         total = total + smooth_l1_loss(answers[is_there, :4] * scale, wanted[is_there] * scale, beta=0.2)
@@ -220,16 +259,13 @@ def loss_of(answers: Tensor, finds: Finds, rows: Array, box_px: Array, camera: C
 
 
 def measure(model: GlimpseNet, frames: Frames, finds: Finds) -> dict[str, float]:
-    """Mean IoU and share over one half of the boxes of things before and after; how well things are told from none."""
-    model.eval()
-    answers = []
-    with torch.inference_mode():
-        for start in range(0, len(finds), 512):
-            rows = np.arange(start, min(start + 512, len(finds)))
-            answers.append(model.seen(*crops_of(frames, finds, rows, finds.box_px[rows])).numpy())
-    told = np.concatenate(answers)
+    """Mean IoU and share over one half of the boxes of things before, after one look and after another from there; how
+    well things are told from none, how often phases are right and how far off distances are after one look.
+    """
+    told = answers_at(model, frames, finds, finds.box_px)
+    once = placed(finds.box_px, told[:, :4])
+    twice = placed(once, answers_at(model, frames, finds, once)[:, :4])
     told_there, lit = (told[:, 4] > 0) == finds.is_there, finds.phase >= 0
-    new = placed(finds.box_px, told[:, :4])
     off = np.abs(ground_m(finds.box_px, frames.camera) * np.exp(told[:, -1]) / finds.distance_m - 1)
     parts = {"phase_right": told[lit, 5:-1].argmax(1) == finds.phase[lit]}
     for number, kind in enumerate(KINDS):
@@ -237,7 +273,15 @@ def measure(model: GlimpseNet, frames: Frames, finds: Finds) -> dict[str, float]
         there = finds.is_there & (finds.kind == number)
         if kind in GROUNDED:
             parts[f"{kind}_abs_rel"] = off[there & np.isfinite(off)]
-        for when, box in (("before", finds.box_px), ("after", new)):
+        for when, box in (("before", finds.box_px), ("after", once), ("twice", twice)):
             parts[f"{kind}_iou_{when}"] = boxes_iou(box[there], finds.truth_px[there])
             parts[f"{kind}_fits_{when}"] = parts[f"{kind}_iou_{when}"] > MATCH_IOU
     return {name: round(float(values.mean()), 4) for name, values in parts.items() if len(values)}
+
+
+@torch.inference_mode()
+def answers_at(model: GlimpseNet, frames: Frames, finds: Finds, box_px: Array) -> Array:
+    """What the model says of all finds (K, 11), seen from boxes (K, 4)."""
+    model.eval()
+    parts = np.array_split(np.arange(len(finds)), len(finds) // 512 + 1)
+    return np.concatenate([model.seen(*crops_of(frames, finds, rows, box_px[rows])).numpy() for rows in parts])

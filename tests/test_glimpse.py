@@ -180,6 +180,16 @@ def test_finds_are_matched_to_what_is_there():
     np.testing.assert_array_equal(found.distance_m, [np.nan, np.nan, np.nan, 15.0, 12.0, np.nan])
 
 
+def test_it_may_start_from_trained_weights(squares, tmp_path):
+    frames, finds = squares
+    first = Training(TrainGlimpseConfig(out=tmp_path / "first", epochs=1, batch=32, threads=1), 4)
+    first.learn(frames, finds)
+    first.save({}, len(finds))
+    second = Training(TrainGlimpseConfig(out=tmp_path / "second", start=tmp_path / "first" / "glimpse", threads=1), 4)
+    for name, value in first.mean.state_dict().items():
+        torch.testing.assert_close(second.model.state_dict()[name], value, rtol=1e-3, atol=1e-3, msg=name)  # halved
+
+
 def test_state_of_other_settings_is_refused(squares, tmp_path):
     frames, finds = squares
     config = TrainGlimpseConfig(out=tmp_path, epochs=2, batch=32, threads=1)
@@ -193,6 +203,8 @@ def test_state_of_other_settings_is_refused(squares, tmp_path):
 def test_bad_input_is_one_sentence(tmp_path, capfd):
     assert nanodrive.main(["perceive", "--train-glimpse", "--data", str(tmp_path)]) == 2
     assert "dataset.json is missing" in capfd.readouterr().err
+    assert nanodrive.main(["perceive", "--train-glimpse", "--start", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capfd.readouterr().err
     assert nanodrive.main(["perceive", "--train-glimpse", "--batch", "1"]) == 2
     assert "batch is 1; give 2 to 8192" in capfd.readouterr().err
 
@@ -215,14 +227,51 @@ class _SameBox:
         return Looked(boxes, share, phases, np.zeros(is_asked.shape, np.float32))
 
 
+def found(**peaks):
+    """What the first look says of four finds of each kind in one frame, in boxes of 32 x 16 px side by side."""
+    shape = (1, len(KINDS), 4)
+    left = np.array([0.1, 0.3, 0.5, 0.7], np.float32)
+    out = {"box": np.tile(np.stack([left, left * 0 + 0.2, left + 0.1, left * 0 + 0.3], 1), (1, len(KINDS), 1, 1)),
+           "peak": np.zeros(shape, np.float32), "distance_m": np.ones(shape, np.float32),
+           "light_phases": np.zeros((1, 4, 5), np.float32), "light_is_mine": np.zeros((1, 4), np.float32),
+           "light_none": np.ones(1, np.float32), "light_share": np.zeros((1, 5), np.float32)}
+    for kind, values in peaks.items():
+        out["peak"][0, KINDS.index(kind), :len(values)] = values
+    return out
+
+
+class _HalfWay:
+    """A look that moves boxes half of the way to the one 8 px below the first, where it sees its lower edge stand."""
+
+    def __init__(self, share):
+        self.share = share
+
+    def look(self, frames, box_px, is_asked):
+        lower = np.float32([32, 40, 64, 56])
+        boxes = np.where(is_asked[..., None], (box_px + lower) / 2, box_px)
+        phases = np.zeros((*is_asked[:, 0].shape, 5), np.float32)
+        phases[..., 3] = boxes[:, 1, :, 1]
+        share = np.where(is_asked, np.float32(self.share), np.float32(0))
+        return Looked(boxes, share, phases, np.zeros(is_asked.shape, np.float32))
+
+
+@pytest.mark.parametrize(("share", "top_px"), [(0.9, 38.0), (0.05, 36.0)])
+def test_a_sign_that_is_surely_there_is_looked_at_again_from_nearer(share, top_px):
+    """From 32 px half of the way to 40 and half of the rest; what the first look doubts, and what is no sign, once."""
+    camera = CameraConfig()
+    told = perceiver._looked_again(_HalfWay(share), np.zeros((1, 160, 320, 3), np.uint8), found(
+        sign=[0.9], light=[0.9], vehicle=[0.9], person=[0.9]), camera)
+    assert told["box"][0, :, 0, 1] * 160 == pytest.approx([top_px, 36.0, 36.0, 36.0], abs=1e-3)
+    assert told["peak"][0, :, 0] == pytest.approx(np.full(len(KINDS), np.sqrt(0.9 * share)))
+    assert told["light_phases"][0, 0, 3] == pytest.approx(36.0)
+    seen_from = np.float32([0, 0, 0, 48])  # the lower edge they were told from
+    assert told["distance_m"][0, 2:, 0] == pytest.approx(np.full(2, ground_m(seen_from, camera)))
+
+
 def test_two_finds_that_turn_out_one_thing_are_told_once():
     """Of signs, vehicles and people the surer stays; of lights the first, since their phases are told in order."""
-    shape = (1, len(KINDS), 4)
-    out = {"box": np.tile(np.array([0.1, 0.2, 0.2, 0.3], np.float32), (*shape, 1)), "peak": np.zeros(shape, np.float32),
-           "distance_m": np.ones(shape, np.float32), "light_phases": np.zeros((1, 4, 5), np.float32),
-           "light_is_mine": np.zeros((1, 4), np.float32), "light_none": np.ones(1, np.float32),
-           "light_share": np.zeros((1, 5), np.float32)}
-    out["peak"][:, :, :2] = 0.9, 0.8
+    twins = (0.9, 0.8)
+    out = found(sign=twins, light=twins, vehicle=twins, person=twins)
     told = perceiver._looked_again(_SameBox(), np.zeros((1, 160, 320, 3), np.uint8), out, CameraConfig())["peak"][0]
     assert (np.count_nonzero(told, axis=1) == 1).all()
     for kind, row in zip(KINDS, told, strict=True):

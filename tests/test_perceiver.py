@@ -144,12 +144,12 @@ def shown(phase):
     return SimpleNamespace(my_light_share=np.eye(len(Phase))[[phase]])
 
 
-def test_a_light_is_believed_after_three_looks_and_one_wrong_look_changes_nothing():
+def test_green_is_believed_after_two_looks_and_one_wrong_look_changes_nothing():
     tracker = Tracker(1, DT_S)
     assert tracker.update(percept(), ego(5.0)).light[0] == Phase.OFF
     tracks = [tracker.update(replace(percept(), around=shown(phase)), ego(5.0)) for phase in
               [Phase.RED] * 4 + [Phase.GREEN] + [Phase.RED] * 3 + [Phase.GREEN] * 6]
-    assert [Phase(int(track.light[0])) for track in tracks[2:]] == [Phase.RED] * 8 + [Phase.GREEN] * 4
+    assert [Phase(int(track.light[0])) for track in tracks[2:]] == [Phase.RED] * 7 + [Phase.GREEN] * 5
     assert np.allclose(tracks[-1].light_share.sum(1), 1)
 
 
