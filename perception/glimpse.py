@@ -94,8 +94,7 @@ class Glimpse:
         at = np.argwhere(is_asked)
         if len(at):
             asked = box_px[is_asked]
-            crops = np.stack([cut(frames[frame], one) for (frame, _, _), one in zip(at, asked, strict=True)])
-            answers = self._answers(crops, np.eye(len(KINDS), dtype=np.float32)[at[:, 1]])
+            answers = self._answers(cut(frames, at[:, 0], asked), np.eye(len(KINDS), dtype=np.float32)[at[:, 1]])
             box[is_asked] = placed(asked, answers[:, :4])
             share[is_asked] = 1 / (1 + np.exp(-answers[:, 4]))
             of_light = at[:, 1] == KINDS.index("light")
@@ -126,14 +125,19 @@ def sides_px(box_px: Array) -> Array:
     return np.asarray(REACH * np.maximum((box_px[..., 2:] - box_px[..., :2]).max(-1), SMALLEST_PX))
 
 
-def cut(frame: Array, box_px: Array) -> Array:
-    """The square around a box (4,) of a frame (H, W, 3), uint8 (32, 32, 3), bilinear; the border goes on outside."""
-    side = float(sides_px(box_px))
-    step = side / CROP_PX
-    left, top = ((box_px[k] + box_px[k + 2] - side) / 2 + step / 2 - 0.5 for k in (0, 1))
-    place = np.array([[step, 0.0, left], [0.0, step, top]])
-    return np.asarray(cv2.warpAffine(frame, place, (CROP_PX, CROP_PX), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                     borderMode=cv2.BORDER_REPLICATE))
+def cut(frames: Array, which: Array, box_px: Array) -> Array:
+    """The squares around boxes (K, 4) in the frames `which` (K,) of (N, H, W, 3): uint8 (K, 32, 32, 3), bilinear; the
+    border goes on outside.
+    """
+    side = sides_px(box_px)[:, None]
+    step, place = side / CROP_PX, np.zeros((len(box_px), 2, 3))
+    place[:, [0, 1], [0, 1]] = step
+    place[:, :, 2] = (box_px[:, :2] + box_px[:, 2:] - side) / 2 + step / 2 - 0.5
+    crops = np.empty((len(box_px), CROP_PX, CROP_PX, 3), np.uint8)
+    for frame, into, crop in zip(which.tolist(), place, crops, strict=True):
+        cv2.warpAffine(frames[frame], into, (CROP_PX, CROP_PX), dst=crop, borderMode=cv2.BORDER_REPLICATE,
+                       flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return crops
 
 
 def placed(box_px: Array, answers: Array) -> Array:

@@ -147,8 +147,8 @@ def _matched(box_px: Array, peak: Array, labels: dict[str, Array], start: int) -
 
 def crops_of(frames: Frames, finds: Finds, rows: Array, box_px: Array) -> tuple[Tensor, Tensor]:
     """Normalised pixels (K, 3, 32, 32) of glimpses at boxes (K, 4) for some rows of finds, and their kinds (K, 4)."""
-    crops = np.stack([cut(frames.rgb[finds.frame[row]], box) for row, box in zip(rows, box_px, strict=True)])
-    return normalised(crops), torch.from_numpy(np.eye(len(KINDS), dtype=np.float32)[finds.kind[rows]])
+    kind = torch.from_numpy(np.eye(len(KINDS), dtype=np.float32)[finds.kind[rows]])
+    return normalised(cut(frames.rgb, finds.frame[rows], box_px)), kind
 
 
 class Training:

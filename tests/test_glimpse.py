@@ -35,22 +35,27 @@ def box(u, v, width, height):
     return np.array([u - width / 2, v - height / 2, u + width / 2, v + height / 2], np.float32)
 
 
+def one_cut(frame, box_px):
+    """Its crop, asked for beside one of another frame."""
+    return cut(np.stack([np.zeros_like(frame), frame]), np.array([0, 1]), np.stack([box(30, 30, 9, 9), box_px]))[1]
+
+
 def test_a_crop_shows_twice_the_box_and_its_middle_is_the_boxs():
     """A white square of 20 px on black fills the middle half of its crop, also where it lies between two pixels."""
     frame = np.zeros((160, 320, 3), np.uint8)
     frame[60:80, 200:220] = 255
-    crop = cut(frame, box(210, 70, 20, 20))
+    crop = one_cut(frame, box(210, 70, 20, 20))
     quarter = CROP_PX // 4
     assert crop.shape == (CROP_PX, CROP_PX, 3) and REACH == 2.0
     assert crop[quarter + 1:-quarter - 1, quarter + 1:-quarter - 1].min() > 250
     assert crop[:quarter - 1].max() < 5 and crop[:, -quarter + 1:].max() < 5
-    moved = cut(frame, box(210.5, 70, 20, 20)).astype(int)
+    moved = one_cut(frame, box(210.5, 70, 20, 20)).astype(int)
     assert moved[16, :16].sum() > crop[16, :16].astype(int).sum(), "half a pixel farther right shows more of it"
 
 
 def test_a_crop_beyond_the_border_repeats_it():
     frame = np.random.default_rng(0).integers(0, 256, (160, 320, 3), np.uint8)
-    assert (cut(frame, box(-60, -60, 10, 10)) == frame[0, 0]).all()
+    assert (one_cut(frame, box(-60, -60, 10, 10)) == frame[0, 0]).all()
 
 
 def test_above_and_below_a_sign_another_is_looked_for():
