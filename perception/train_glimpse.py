@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from perception.metrics import MATCH_IOU, boxes_iou
 from perception.model import normalised
 from perception.perceiver import WEIGHTS, load_network
 from perception.schedule import one_cycle, take_step
+from perception.workers import made_ahead
 
 FAINTEST = np.array([0.1, 0.1, 0.15, 0.15], np.float32)[:, None]  # peaks of KINDS below this are not learned from
 SURE_IOU, NONE_IOU = 0.2, 0.05  # a box so much on a thing shows it; one so little shows none
@@ -202,14 +202,8 @@ class Training:
             pixels, kind = crops_of(frames, finds, rows, box)
             return Look.draw(len(rows), rng).applied(pixels, rng), kind, rows, box, is_nearer
 
-        waiting: deque[Future[tuple[Tensor, Tensor, Array, Array, Array]]] = deque()
         with ThreadPoolExecutor(1) as pool:
-            for start in starts:
-                waiting.append(pool.submit(drawn, start))
-                if len(waiting) > BATCHES_AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from made_ahead(pool, drawn, starts, BATCHES_AHEAD)
 
     def save(self, figures: dict[str, float], num_finds: int) -> None:
         """The mean weights as they are shipped, and the state to go on from."""

@@ -10,11 +10,10 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +33,7 @@ from perception.namer import PHOTOS, NamerConfig, SignNet, describe
 from perception.schedule import one_cycle, take_step
 from perception.seen_signs import Pool, cut_outs
 from perception.templates import NO_SIGN, Bank
-from perception.workers import worker_pool
+from perception.workers import made_ahead, worker_pool
 
 VAL_SEED, TEST_SEED = 1_000_001, 1_000_002  # of plates and crops that are never trained on
 COLUMNS = ("epoch", "loss", "val loss", "val accuracy", "val recall", "s")
@@ -258,17 +257,7 @@ def _painted(config: TrainNamerConfig, first: int, last: int) -> Iterator[Iterat
         yield (crops.batch(bank, config.batch, config.seed, number) for number in range(first, last))
         return
     with worker_pool(config.workers, _open_bank, config.seed, plates) as pool:
-        yield _ahead(pool, config, first, last)
-
-
-def _ahead(pool: ProcessPoolExecutor, config: TrainNamerConfig, first: int, last: int) -> Iterator[tuple[Array, Array]]:
-    waiting: deque[Future[tuple[Array, Array]]] = deque()
-    for number in range(first, last):
-        waiting.append(pool.submit(_paint, config.batch, config.seed, number))
-        if len(waiting) > 3 * config.workers + 1:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+        yield made_ahead(pool, partial(_paint, config.batch, config.seed), range(first, last), 3 * config.workers + 1)
 
 
 _BANK: list[Bank] = []  # of a worker process

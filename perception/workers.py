@@ -1,14 +1,18 @@
-"""Processes that make pictures side by side: they end with the one that asked, also where that is stopped or killed."""
+"""Pictures made side by side and ahead of need: processes end with the one that asked, also if that is killed."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 @contextmanager
@@ -22,6 +26,17 @@ def worker_pool(count: int, begin: Callable[..., None] | None = None, *values: A
         yield pool
     finally:  # not by the pool's own `with`: its end would take back a cancel_futures given before
         pool.shutdown(cancel_futures=True)
+
+
+def made_ahead(pool: Executor, make: Callable[[Item], Made], items: Iterable[Item], count: int) -> Iterator[Made]:
+    """make(item) of all items in their order, by a pool that is at most `count` of them ahead of the one asked for."""
+    waiting: deque[Future[Made]] = deque()
+    for item in items:
+        waiting.append(pool.submit(make, item))
+        if len(waiting) > count:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _begin(begin: Callable[..., None] | None, values: tuple[Any, ...]) -> None:
