@@ -28,6 +28,7 @@ from perception import checkpoint, dataset, metrics, surroundings
 from perception.calibration import fitted
 from perception.claims import claims_of
 from perception.dataset import Frames, Look
+from perception.glimpse import Glimpse
 from perception.looks import disturbed
 from perception.model import DriveNet, ModelConfig, band_of, describe, glance_of
 from perception.namer import Namer
@@ -123,7 +124,8 @@ class Training:
     """The state of a run: weights, their running mean, the optimizer, what was best. On disk after every epoch."""
 
     def __init__(self, config: TrainConfig, train: Frames) -> None:
-        self.config, self.camera, self.namer = config, train.camera, Namer.load(READER)
+        self.config, self.camera = config, train.camera
+        self.namer, self.glimpse = Namer.load(READER), Glimpse.load()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = DriveNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -191,8 +193,8 @@ class Training:
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def perceiver(self) -> Perceiver:
-        """The mean weights to look with, without the second look, which learns later."""
-        return Perceiver(copy.deepcopy(self.mean), self.camera, namer=self.namer)
+        """The mean weights to look with, beside the shipped second look: a driver gets both."""
+        return Perceiver(copy.deepcopy(self.mean), self.camera, namer=self.namer, glimpse=self.glimpse)
 
     def finish_epoch(self, figures: dict[str, float], val: Frames, floor: dict[str, float]) -> bool:
         """Save the state, and the weights if they are the best so far; returns whether they are."""
