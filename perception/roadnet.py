@@ -203,14 +203,7 @@ def run(config: RoadTrainConfig) -> dict[str, Any]:
     """
     started = time.monotonic()
     torch.set_num_threads(config.threads)
-    drawn = draw_all(config)
-    num_val = max(int(len(drawn) * VAL_SHARE), 20)
-    sets = {"drawn": drawn.part(slice(0, num_val))}
-    train = [drawn.part(slice(num_val, None))]
-    if config.data is not None:
-        sets["town"] = from_frames(dataset.read(config.data, "val"), 500)
-        train.append(from_frames(dataset.read(config.data, "train"), config.towns))
-    everything = joined(train)
+    everything, sets = _pictures(config)
     training = Training(config, len(everything) // config.batch)
     while training.epoch < config.epochs and time.monotonic() - started < config.minutes * 60:
         loss = training.learn(everything)
@@ -222,6 +215,17 @@ def run(config: RoadTrainConfig) -> dict[str, Any]:
     return {"checkpoint": str(config.out / "road"), "figures": training.figures, "pictures": len(everything),
             "num_parameters": sum(p.numel() for p in training.mean.parameters()),
             "duration_s": round(time.monotonic() - started, 1)}
+
+
+def _pictures(config: RoadTrainConfig) -> tuple[Pictures, dict[str, Pictures]]:
+    """All train pictures of a run, and its val pictures by what they are."""
+    drawn = draw_all(config)
+    num_val = max(int(len(drawn) * VAL_SHARE), 20)
+    val, train = {"drawn": joined([drawn.part(slice(0, num_val))])}, [drawn.part(slice(num_val, None))]
+    if config.data is not None:
+        val["town"] = from_frames(dataset.read(config.data, "val"), 500)
+        train.append(from_frames(dataset.read(config.data, "train"), config.towns))
+    return joined(train), val  # copies: what was drawn is let go
 
 
 class Training:

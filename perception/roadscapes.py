@@ -1,9 +1,9 @@
 """Roads drawn from scratch, with what roadnet.py should find in them: paved ground, lines between lanes, the horizon.
 
 The towns of `envs` have our roads; the world has more: six lanes, raised dots and concrete seams in place of paint,
-patches, tyre marks, kerbs, walls, trucks. Each picture is a flat curved road seen by a random camera, every pixel of
-the ground coloured by where it lies on the road; scenery and vehicles are flat shapes. It need not look real, it must
-never look twice the same. What is drawn is a function of the generator alone.
+patches, tyre marks, kerbs, side roads. Each picture is a flat curved road seen by a random camera (roadview.py), every
+pixel of the ground coloured by where it lies on the road; what stands on it is drawn by roadobjects.py. It need not
+look real, it must never look twice the same. What is drawn is a function of the generator alone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import numpy as np
 
 from envs.geometry import Array
 from perception.looks import clouds
+from perception.roadobjects import GROUNDS, Canvas, draw_bonnet, draw_users, draw_walls
+from perception.roadview import HEIGHT_PX, WIDTH_PX, RoadView
 
-WIDTH_PX, HEIGHT_PX, STRIDE_PX = 320, 192, 4
+STRIDE_PX = 4
 COLUMNS, ROWS = WIDTH_PX // STRIDE_PX, HEIGHT_PX // STRIDE_PX
 RIDGE_CELLS = 0.7  # spread of the bell across a line, in cells of the labels
 FAR_M = 110.0  # no line is asked for beyond this
@@ -35,33 +37,37 @@ class Scape:
     horizon: float  # its row as a share of the height
 
 
-class _View:
-    """A random camera over a random flat road: where every pixel lies on the ground."""
+@dataclass(frozen=True)
+class _Paving:
+    """Where the ground is paved: between two edges, and to the sides where another road comes in."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.horizon_px = HEIGHT_PX * rng.uniform(0.22, 0.64)
-        self.focal_u = WIDTH_PX / 2 / math.tan(math.radians(rng.uniform(38, 100)) / 2)
-        self.focal_v = self.focal_u * math.exp(rng.uniform(math.log(0.8), math.log(1.5)))
-        self.height_m = rng.uniform(1.0, 2.2)
-        self.turn = rng.normal(0, 0.035)
-        self.bend_pm = rng.normal(0, 0.002) if rng.random() < 0.7 else 0.0  # curvature, per metre
-        self.roll = rng.normal(0, 0.012)
-        self.middle_u = WIDTH_PX * rng.uniform(0.42, 0.58)
+    left_m: float
+    right_m: float
+    side_m: tuple[float, float] | None  # where a road comes in from the side [m ahead]
+    sides: tuple[bool, bool]  # left, right
 
-    def ground(self, u: Array, v: Array) -> tuple[Array, Array, Array]:
-        """(aside [m] left of the road's axis through the camera, ahead [m], row under the horizon [px]) of pixels."""
-        below = v - self.horizon_px - (u - self.middle_u) * self.roll
-        ahead = (self.focal_v * self.height_m / np.maximum(below, 0.15)).astype(np.float32)
-        aside = -(u - self.middle_u) / self.focal_u * ahead - self.turn * ahead + self.bend_pm / 2 * ahead**2
-        return aside.astype(np.float32), ahead, below.astype(np.float32)
+    @property
+    def far_m(self) -> float:
+        """How far on nothing comes in from the side."""
+        return self.side_m[0] if self.side_m else 500.0
 
-    def pixels(self, aside_m: Array, ahead_m: Array, up_m: Array | float = 0.0) -> Array:
-        """Pixels (..., 2) of points beside the road's axis."""
-        lateral = aside_m + self.turn * ahead_m - self.bend_pm / 2 * ahead_m**2
-        u = self.middle_u - self.focal_u * lateral / ahead_m
-        v = (self.horizon_px + (u - self.middle_u) * self.roll
-             + self.focal_v * (self.height_m - np.asarray(up_m)) / ahead_m)
-        return np.stack([u, v], -1)
+    def crosses(self, ahead: Array) -> Array:
+        """Which places lie abreast of a side road."""
+        return (ahead > self.side_m[0]) & (ahead < self.side_m[1]) if self.side_m else np.zeros(ahead.shape, bool)
+
+    def holds(self, aside: Array, ahead: Array) -> Array:
+        """Which places are paved; a side road's corners are round."""
+        is_paved = (aside < self.left_m) & (aside > self.right_m)
+        if self.side_m:
+            middle, half = (self.side_m[0] + self.side_m[1]) / 2, (self.side_m[1] - self.side_m[0]) / 2
+            for is_there, off in zip(self.sides, (aside - self.left_m, self.right_m - aside), strict=True):
+                if is_there:
+                    corner = np.maximum(0, CORNER_M - off) ** 2 / CORNER_M / 2
+                    is_paved |= (off >= 0) & (np.abs(ahead - middle) < half + corner)
+        return np.asarray(is_paved)
+
+
+CORNER_M = 5.0  # where a side road's edge begins to turn
 
 
 @dataclass(frozen=True)
@@ -79,31 +85,44 @@ class _Line:
 
 def draw_scape(rng: np.random.Generator) -> Scape:
     """One road and its labels."""
-    view = _View(rng)
+    view = RoadView(rng)
     lanes, lane_m = int(rng.choice([1, 2, 3, 4, 5, 6], p=[0.08, 0.3, 0.22, 0.2, 0.13, 0.07])), rng.uniform(2.7, 4.0)
     own = int(rng.integers(lanes))
     left_edge = (own + 0.5) * lane_m + rng.normal(0, 0.35)
     borders = left_edge - lane_m * np.arange(lanes + 1)
     lines = [line for k, at in enumerate(borders) for line in _lines_at(float(at), 0 < k < lanes, rng)]
-    has_shoulder = rng.random() < 0.6
-    paved = (left_edge + (rng.uniform(0.2, 4) if has_shoulder else rng.uniform(0.05, 0.5)),
-             float(borders[-1]) - (rng.uniform(0.2, 4) if rng.random() < 0.6 else rng.uniform(0.05, 0.5)))
+    paving = _paving(borders, rng)
     first = int(view.horizon_px - abs(view.roll) * WIDTH_PX)  # no ground above this row
     v, u = np.mgrid[first:HEIGHT_PX, 0:WIDTH_PX].astype(np.float32) + np.float32(0.5)
     aside, ahead, below = view.ground(u, v)
-    ground = _surfaces(aside, ahead, paved, borders, view, rng)
-    _marks(ground, aside, ahead, lines, view)
+    brightness = rng.uniform(0.12, 0.75)
+    ground = _surfaces(aside, ahead, brightness, paving, borders, view, rng)
+    _marks(ground, aside, ahead, lines, paving, view)
     if rng.random() < 0.35:
         _symbols(ground, first, view, borders, rng)
+    _litter(ground, aside, ahead, paving, rng)
     _shadows(ground, aside, ahead, rng)
-    solid = np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8)  # 1: hides the road
-    image = _backdrop(view, rng)
-    image[first:][below > 0.4] = ground[below > 0.4]
-    _walls(image, solid, view, paved, rng)
-    _vehicles(image, solid, view, borders, rng)
-    bonnet = _bonnet(image, rng) if rng.random() < 0.25 else HEIGHT_PX
-    rgb = (255 * image.clip(0, 1)).astype(np.uint8)
-    return _labelled(rgb, solid, view, paved, borders, bonnet)
+    canvas = Canvas(_backdrop(view, rng), rng)
+    if rng.random() < 0.2:
+        _shine(ground, below, canvas.image[max(first - 1, 0)].mean(0), rng)
+    canvas.image[first:][below > 0.4] = ground[below > 0.4]
+    edges = paving.left_m, paving.right_m
+    draw_walls(canvas, view, edges, brightness, paving.far_m, rng)
+    draw_users(canvas, view, borders, edges, rng)
+    bonnet = draw_bonnet(canvas, rng) if rng.random() < 0.25 else HEIGHT_PX
+    rgb = (255 * canvas.image.clip(0, 1)).astype(np.uint8)
+    return _labelled(rgb, canvas.solid, view, paving, borders, bonnet)
+
+
+def _paving(borders: Array, rng: np.random.Generator) -> _Paving:
+    """Shoulders beside the lanes, and in one picture of four a side road or a crossing."""
+    left, right = (rng.uniform(0.2, 4) if rng.random() < 0.6 else rng.uniform(0.05, 0.5) for _ in range(2))
+    side = None
+    if rng.random() < 0.25:
+        begin = math.exp(rng.uniform(math.log(5), math.log(60)))
+        side = (begin, begin + rng.uniform(5, 14))
+    draw = rng.random()
+    return _Paving(float(borders[0]) + left, float(borders[-1]) - right, side, (draw < 0.7, draw > 0.3))
 
 
 def _lines_at(aside_m: float, is_inner: bool, rng: np.random.Generator) -> list[_Line]:
@@ -131,12 +150,12 @@ def _lines_at(aside_m: float, is_inner: bool, rng: np.random.Generator) -> list[
     return [_Line(aside_m - gap, width, colour, 0, 1, 0, wear), _Line(aside_m + gap, width, colour, 0, 1, 0, wear)]
 
 
-def _surfaces(aside: Array, ahead: Array, paved: tuple[float, float], borders: Array, view: _View,
+def _surfaces(aside: Array, ahead: Array, brightness: float, paving: _Paving, borders: Array, view: RoadView,
               rng: np.random.Generator) -> Array:
     """Reflected light (H, W, 3) of the ground: grass, kerb or dirt, and asphalt or concrete with its wear."""
-    shape = aside.shape
+    shape, paved = aside.shape, (paving.left_m, paving.right_m)
     tint = rng.uniform(0.9, 1.1, 3).astype(np.float32)
-    road = np.full(shape, rng.uniform(0.12, 0.75), np.float32)
+    road = np.full(shape, brightness, np.float32)
     grain = clouds(shape, rng, 60, 2) * np.float32(rng.uniform(0, 0.12))
     grain += clouds(shape, rng, 5, 3) * np.float32(rng.uniform(0, 0.15))
     for low, high in zip(borders[1:], borders[:-1], strict=True):
@@ -158,25 +177,28 @@ def _surfaces(aside: Array, ahead: Array, paved: tuple[float, float], borders: A
         at = rng.uniform(paved[1], paved[0]) + rng.uniform(-0.02, 0.02) * ahead
         crack = _stripe(aside - at, rng.uniform(0.02, 0.12), ahead / view.focal_u)
         road *= 1 + np.float32(rng.uniform(-0.5, 0.3)) * crack
-    beside = GROUNDS[int(rng.integers(len(GROUNDS)))] * rng.uniform(0.5, 1.5)
+    beside = GROUNDS[int(rng.integers(len(GROUNDS)))] * rng.uniform(0.3, 1.5)
+    if rng.random() < 0.3:  # no darker and no lighter than the road
+        beside *= brightness / beside.mean() * rng.uniform(0.75, 1.25)
     bumps = 1 + clouds(shape, rng, 40, 3) * np.float32(rng.uniform(0.05, 0.4))
     ground = beside.astype(np.float32) * bumps[..., None]
     if rng.random() < 0.4:  # a kerb with a pavement behind it
         stone, flags = rng.uniform(0.3, 0.9), rng.uniform(0.25, 0.8) * rng.uniform(0.92, 1.08, 3)
+        if rng.random() < 0.4:
+            flags *= brightness / flags.mean() * rng.uniform(0.85, 1.3)
         wide = rng.uniform(1, 5)
         off = np.maximum(aside - paved[0], paved[1] - aside)
-        ground[(off > 0) & (off < wide)] = flags
+        ground[(off > 0) & (off < wide)] = flags * (1 + grain[(off > 0) & (off < wide), None])
         if rng.random() < 0.5:
             joints = _stripe(off % np.float32(0.6) - np.float32(0.3), 0.03, ahead / view.focal_u)
             ground *= (1 - np.float32(0.3) * joints)[..., None]
         ground[(off > 0) & (off < 0.18)] = stone
-    is_paved = (aside < paved[0]) & (aside > paved[1])
+    if rng.random() < 0.2:  # another carriageway
+        off = aside - paved[0] - rng.uniform(1.0, 4.0) if rng.random() < 0.7 else paved[1] - rng.uniform(1, 4) - aside
+        ground[(off > 0) & (off < rng.uniform(5, 12))] = brightness * rng.uniform(0.8, 1.2) * tint
+    is_paved = paving.holds(aside, ahead)
     ground[is_paved] = (road * (1 + grain))[is_paved, None] * tint
     return ground
-
-
-GROUNDS = np.array([[0.2, 0.3, 0.08], [0.35, 0.4, 0.15], [0.6, 0.5, 0.3], [0.45, 0.38, 0.28], [0.3, 0.3, 0.28],
-                    [0.1, 0.16, 0.06], [0.8, 0.8, 0.82], [0.5, 0.45, 0.4]])
 
 
 def _stripe(off: Array, width: float, pixel: Array) -> Array:
@@ -185,12 +207,13 @@ def _stripe(off: Array, width: float, pixel: Array) -> Array:
     return reach.clip(0, 1) * np.minimum(width / np.maximum(pixel, 1e-6), 1.0)
 
 
-def _marks(image: Array, aside: Array, ahead: Array, lines: list[_Line], view: _View) -> None:
-    """Paint the lines into the image of the ground."""
+def _marks(image: Array, aside: Array, ahead: Array, lines: list[_Line], paving: _Paving, view: RoadView) -> None:
+    """Paint the lines into the image of the ground; none runs past a side road."""
+    is_painted = (ahead < 200) & ~paving.crosses(ahead)
     across, along = ahead / view.focal_u, ahead**2 / (view.focal_v * view.height_m)
     for line in lines:
         near = np.abs(aside - line.aside_m) < line.width_m / 2 + across
-        rows, columns = np.nonzero(near & (ahead < 200))
+        rows, columns = np.nonzero(near & is_painted)
         if len(rows) == 0:
             continue
         cover = _stripe(aside[rows, columns] - line.aside_m, line.width_m, across[rows, columns])
@@ -203,7 +226,7 @@ def _marks(image: Array, aside: Array, ahead: Array, lines: list[_Line], view: _
         image[rows, columns] += cover[:, None].astype(np.float32) * (line.colour - image[rows, columns])
 
 
-def _symbols(image: Array, first: int, view: _View, borders: Array, rng: np.random.Generator) -> None:
+def _symbols(image: Array, first: int, view: RoadView, borders: Array, rng: np.random.Generator) -> None:
     """Arrows, words and bars across: paint that divides no lanes."""
     colour = tuple(float(x) for x in np.full(3, rng.uniform(0.6, 1)))
     for _ in range(int(rng.integers(1, 4))):
@@ -249,7 +272,27 @@ def _shadows(image: Array, aside: Array, ahead: Array, rng: np.random.Generator)
     image[inside] *= np.float32(rng.uniform(0.25, 0.75))
 
 
-def _backdrop(view: _View, rng: np.random.Generator) -> Array:
+def _litter(image: Array, aside: Array, ahead: Array, paving: _Paving, rng: np.random.Generator) -> None:
+    """Leaves, dirt and puddles, mostly along the edges."""
+    if rng.random() > 0.25:
+        return
+    off = np.minimum(paving.left_m - aside, aside - paving.right_m)
+    table, scale = rng.random((128, 128), np.float32), rng.uniform(3, 12)
+    seen = table[(aside * scale).astype(int) % 128, (ahead * scale).astype(int) % 128]
+    thick = rng.uniform(0.0, 0.05) + rng.uniform(0.05, 0.3) * np.exp(-np.maximum(off, 0) / rng.uniform(0.3, 2))
+    lying = (seen < thick) & (ahead < 40)
+    colour, cover = rng.uniform(0.1, 0.8) * np.array([1, rng.uniform(0.5, 1), 0.4]), rng.uniform(0.2, 0.8)
+    image[lying] += np.float32(cover) * (colour.astype(np.float32) - image[lying])
+
+
+def _shine(image: Array, below: Array, sky: Array, rng: np.random.Generator) -> None:
+    """A wet road, or one against the sun: far away it mirrors the sky."""
+    blotches = 1 + clouds(below.shape, rng, 8, 3) * np.float32(rng.uniform(0, 0.8))
+    share = (rng.uniform(0.2, 0.9) * np.exp(-below / rng.uniform(8, 60)) * blotches).clip(0, 0.9)[..., None]
+    image += share.astype(np.float32) * (sky.astype(np.float32) - image)
+
+
+def _backdrop(view: RoadView, rng: np.random.Generator) -> Array:
     """What stands above the horizon: sky, hills, trees, houses, gantries."""
     shape = (HEIGHT_PX, WIDTH_PX)
     sky = SKIES[int(rng.integers(len(SKIES)))]
@@ -274,86 +317,18 @@ SKIES = np.array([[0.95, 0.95, 0.97], [0.5, 0.65, 0.9], [0.7, 0.78, 0.85], [0.25
                   [0.45, 0.48, 0.52], [0.1, 0.11, 0.15], [0.9, 0.75, 0.6]])
 
 
-def _walls(image: Array, solid: Array, view: _View, paved: tuple[float, float], rng: np.random.Generator) -> None:
-    """Barriers, hedges and house fronts along the road, on either side, and single posts and trees."""
-    for side, edge in ((1, paved[0]), (-1, paved[1])):
-        for _ in range(int(rng.integers(0, 3))):
-            off = edge + side * math.exp(rng.uniform(math.log(0.05), math.log(12)))
-            tall = rng.choice([0.8, 1.2, 4.0, 9.0]) * rng.uniform(0.5, 1.3)
-            far = rng.uniform(15, 150)
-            ahead = np.geomspace(rng.uniform(1.5, 12), far, 24)
-            foot, top = view.pixels(np.full(24, off), ahead), view.pixels(np.full(24, off), ahead, tall)
-            outline = np.concatenate([foot, top[::-1]]).clip(-3000, 3000)
-            colour = GROUNDS[int(rng.integers(len(GROUNDS)))] * rng.uniform(0.4, 1.6)
-            mask = np.zeros(solid.shape, np.uint8)
-            cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], 1)
-            bumps = 1 + clouds(solid.shape, rng, int(rng.integers(4, 60)), 2) * np.float32(rng.uniform(0, 0.4))
-            image[mask > 0] = colour.astype(np.float32) * bumps[mask > 0, None]
-            solid |= mask
-        for _ in range(int(rng.integers(0, 4))):  # posts
-            at, off = math.exp(rng.uniform(1.5, 4.3)), edge + side * rng.uniform(0.2, 6)
-            low, high = view.pixels(np.array([off, off]), np.array([at, at]), np.array([0.0, rng.uniform(1, 8)]))
-            shade = tuple(float(x) for x in rng.uniform(0.05, 0.9) * np.ones(3))
-            cv2.line(image, tuple(int(x) for x in low), tuple(int(x) for x in high), shade,
-                     max(int(view.focal_u * 0.12 / at), 1))
-
-
-def _vehicles(image: Array, solid: Array, view: _View, borders: Array, rng: np.random.Generator) -> None:
-    """Cars and lorries from behind or ahead, the far ones first, and cars parked at the right edge."""
-    cars = [(float(rng.uniform(6, 90)), int(rng.integers(len(borders) - 1))) for _ in range(int(rng.integers(0, 6)))]
-    places = [(z, float(borders[k] + borders[k + 1]) / 2 + rng.normal(0, 0.3)) for z, k in cars]
-    if rng.random() < 0.2:
-        places += [(float(z), float(borders[-1]) + rng.uniform(-0.8, 1.2)) for z in rng.uniform(5, 60, 6)]
-    for ahead, aside in sorted(places, reverse=True):
-        is_car = rng.random() < 0.8
-        wide, tall = (rng.uniform(1.6, 2.0), rng.uniform(1.3, 1.9)) if is_car else (2.5, rng.uniform(2.5, 4))
-        foot = view.pixels(np.array([aside]), np.array([ahead]))[0]
-        w, h = view.focal_u * wide / ahead, view.focal_v * tall / ahead
-        if w > WIDTH_PX * 0.6 or not -w < foot[0] < WIDTH_PX + w:
-            continue
-        x0, x1 = foot[0] - w / 2, foot[0] + w / 2
-        depth = (x1 - x0) * rng.uniform(0, 0.5) * np.sign(view.middle_u - foot[0])  # its flank
-        body = tuple(float(x) for x in rng.uniform(0.02, 0.95) * rng.uniform(0.6, 1.2, 3))
-
-        def fill(left: float, top: float, right: float, bottom: float, colour: tuple[float, ...],
-                 target: Array = image) -> None:
-            cv2.rectangle(target, (int(left), int(top)), (int(right), int(bottom)), colour, -1)
-
-        fill(x0 - 0.05 * w, foot[1] - 0.06 * h, x1 + 0.05 * w, foot[1] + 0.05 * h, (0.03, 0.03, 0.03))
-        left, right = min(x0, x0 + depth), max(x1, x1 + depth)
-        fill(left, foot[1] - 0.9 * h, right, foot[1] - 0.1 * h, tuple(0.7 * x for x in body))
-        fill(x0, foot[1] - 0.62 * h, x1, foot[1] - 0.08 * h, body)
-        fill(x0 + 0.1 * w, foot[1] - h, x1 - 0.1 * w, foot[1] - 0.6 * h, body)
-        fill(x0 + 0.14 * w, foot[1] - 0.94 * h, x1 - 0.14 * w, foot[1] - 0.62 * h, (0.1, 0.12, 0.15))
-        lamp = (0.8, 0.1, 0.08) if rng.random() < 0.6 else (0.95, 0.95, 0.85)
-        for x in (x0, x1 - 0.16 * w):
-            fill(x, foot[1] - 0.55 * h, x + 0.16 * w, foot[1] - 0.42 * h, lamp)
-        fill(left, foot[1] - h, right, foot[1], (1,), solid)
-
-
-def _bonnet(image: Array, rng: np.random.Generator) -> int:
-    """The own car's bonnet at the bottom; returns its highest row."""
-    high = HEIGHT_PX * rng.uniform(0.02, 0.15)
-    u = np.linspace(0, WIDTH_PX, 20)
-    top = HEIGHT_PX - high * (1 - rng.uniform(0, 0.5) * (2 * u / WIDTH_PX - 1) ** 2)
-    outline = np.concatenate([np.stack([u, top], 1), [[WIDTH_PX, HEIGHT_PX + 9], [0, HEIGHT_PX + 9]]])
-    colour = tuple(float(x) for x in rng.uniform(0.02, 0.5) * rng.uniform(0.7, 1.3, 3))
-    cv2.fillPoly(image, [np.round(outline).astype(np.int32)], colour)
-    return int(HEIGHT_PX - high)
-
-
-def _labelled(rgb: Array, solid: Array, view: _View, paved: tuple[float, float], borders: Array,
-              bonnet_px: int) -> Scape:
+def _labelled(rgb: Array, solid: Array, view: RoadView, paving: _Paving, borders: Array, bonnet_px: int) -> Scape:
     """The picture with its labels at the middles of the cells."""
     v, u = (np.mgrid[0:ROWS, 0:COLUMNS].astype(np.float32) + 0.5) * STRIDE_PX
     aside, ahead, below = view.ground(u, v)
     hidden = cv2.resize(solid * np.uint8(255), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA) / np.float32(255)
     is_ground = below > 0.4
-    road = ((aside < paved[0]) & (aside > paved[1]) & is_ground) * (1 - hidden)
+    road = (paving.holds(aside, ahead) & is_ground) * (1 - hidden)
     is_own = (v < bonnet_px).astype(np.float32)
     off = np.abs(aside[..., None] - borders.astype(np.float32)).min(-1) * view.focal_u / ahead / STRIDE_PX  # cells
     axis_u = view.middle_u - view.focal_u * (view.turn - view.bend_pm * ahead)  # where lines of this row lead
     square = below / np.hypot(below, u - axis_u)  # lines that lie flat are nearer than along the row
-    ridge = np.exp(-0.5 * (off * square / RIDGE_CELLS) ** 2) * (is_ground & (ahead < FAR_M))
+    ridge = np.exp(-0.5 * (off * square / RIDGE_CELLS) ** 2) * (
+        is_ground & (ahead < FAR_M) & ~paving.crosses(ahead))
     return Scape(rgb, road.astype(np.float32), is_own, ridge.astype(np.float32),
                  (is_own * (1 - 0.7 * hidden)).astype(np.float32), view.horizon_px / HEIGHT_PX)
