@@ -23,7 +23,8 @@ from envs.weather import WEATHERS
 from perception.checkpoint import replace_file
 from perception.generate import GenerateConfig, Shard, make_shard
 from perception.perceiver import Perceiver
-from perception.show import outlined, overlay
+from perception.show import overlay
+from perception.sight import outlined
 from scenarios.spec import SPLITS
 
 TOWN_FRAMES = 4

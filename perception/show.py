@@ -1,7 +1,7 @@
-"""`nanodrive perceive`: the shipped network on images, folders or videos -> overlays and one JSON file.
+"""`nanodrive perceive`: the shipped networks on images, folders or videos -> overlays and one JSON file.
 
-A picture of another shape than the trained view is cut to it around the middle. Nothing is trained and no truth is
-known here; figures come from metrics.py.
+Pictures of the camera network's own view, as recordings are, are shown to it; all others to the networks for
+photographs (sight.py). Nothing is trained and no truth is known here; figures come from metrics.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,13 @@ from envs.roads.network import Command
 from envs.roads.routes import navigation
 from envs.signs import SIGNS
 from envs.state import Phase, VehicleState
-from perception import photos
+from perception import photos, sight
 from perception.checkpoint import replace_file
 from perception.perceiver import NO_SIGN, Perceiver, Percept
-from perception.photos import InputError
+from perception.photos import PICTURES, InputError
+from perception.sight import PhotoEyes, outlined
 from perception.surroundings import Surroundings
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 OVERLAY = "overlay"  # the task of this file; the others are rows of photos.PHOTO_TASKS
 SHOWN_WIDTH_PX = 960
@@ -54,7 +55,8 @@ class PerceiveConfig:
     out: Path = Path("runs/perceive")
     """folder of the overlays and of percepts.json"""
     weights: Path | None = None
-    """checkpoint without its ending; default: the shipped one"""
+    """checkpoint of a camera network, without its ending, which then sees all pictures, cut to its view; default: the
+    shipped one for pictures of its own view (2 : 1), and the networks for photographs for all others"""
     command: str = "follow"
     """what the navigation asks for: follow, left, right or straight"""
     manoeuvre_m: float = 60.0
@@ -62,7 +64,7 @@ class PerceiveConfig:
     task: str = OVERLAY
     """overlay draws everything; sign-crops, light-crops, signs, lanes and road write one file for other programs"""
     fov_deg: float | None = None
-    """horizontal field of view of the camera [deg], if known"""
+    """horizontal field of view of the camera that took the pictures [deg], if known; default: 60"""
     horizon: float | None = None
     """row of the horizon as a share of the height, 0 top to 1 bottom, if known"""
     h_samples: str = "240:720:10"
@@ -91,21 +93,52 @@ def run(config: PerceiveConfig) -> dict[str, Any]:
     sources = [source for path in config.paths for source in _sources(path)]
     if not sources:
         raise InputError("no picture was named; give images, folders of images or videos")
-    perceiver = Perceiver.load(config.weights)
-    command = navigation(Command[config.command.upper()], config.manoeuvre_m)[None]
+    eyes = _Eyes(config)
     config.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for source in track(sources, "perceive", disable=len(sources) < 2):
-        overlays = []
+        overlays: list[Array] = []
         for image in _frames(source):
-            view = cut_to_view(image, perceiver.camera)
-            percept = perceiver.perceive(view[None], command)
-            overlays.append(overlay(view, percept, 0, perceiver.camera))
-            rows.append({"file": str(source), "frame": len(overlays) - 1} | plain(percept, 0))
+            shown, told = eyes.look(image)
+            rows.append({"file": str(source), "frame": len(overlays)} | told)
+            overlays.append(shown)
         _write(config.out, source, overlays)
     replace_file(config.out / "percepts.json", json.dumps(rows, indent=1).encode())
     return {"out": str(config.out), "files": len(sources), "frames": len(rows),
             "duration_s": round(time.monotonic() - started, 1)}
+
+
+class _Eyes:
+    """Who looks at a picture: the camera network at those of its own view, the networks for photographs at all others.
+    """
+
+    def __init__(self, config: PerceiveConfig) -> None:
+        self._config, self._view = config, photos.View(config.fov_deg, config.horizon)
+        self._command = navigation(Command[config.command.upper()], config.manoeuvre_m)[None]
+
+    @cached_property
+    def _perceiver(self) -> Perceiver:
+        return Perceiver.load(self._config.weights)
+
+    @cached_property
+    def _photo(self) -> PhotoEyes:
+        return PhotoEyes()
+
+    def look(self, image: Array) -> tuple[Array, dict[str, Any]]:
+        """The picture with what was seen drawn in, and the same as JSON data."""
+        if not self._is_own(image):
+            seen = self._photo.look(image, self._view)
+            return sight.drawn(image, seen), {"seen_by": "photo networks"} | sight.plain(seen)
+        view = cut_to_view(image, self._perceiver.camera)
+        percept = self._perceiver.perceive(view[None], self._command)
+        return overlay(view, percept, 0, self._perceiver.camera), {"seen_by": "camera network"} | plain(percept, 0)
+
+    def _is_own(self, image: Array) -> bool:
+        """Whether a picture may be of the camera network's view: by its shape, where nothing else is said."""
+        if self._config.weights is not None:
+            return True
+        height, width = image.shape[:2]
+        return self._view == photos.View() and width == 2 * height
 
 
 def plain(percept: Percept, row: int) -> dict[str, Any]:
@@ -208,18 +241,10 @@ def _draw_lead(shown: Array, lead_m: Array) -> None:
         cv2.putText(shown, f"{metres:.0f}", at, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0))
 
 
-def outlined(shown: Array, text: str, at: tuple[int, int], colour: tuple[int, int, int], size: float = 0.55) -> None:
-    """Text with a black rim, its first letter's foot at a pixel, or where the picture begins."""
-    x, y = max(at[0], 2), max(at[1], 14)
-    for right, down in ((-1, 0), (1, 0), (0, -1), (0, 1)):  # a thicker stroke would be a wider text
-        cv2.putText(shown, text, (x + right, y + down), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 1, cv2.LINE_AA)
-    cv2.putText(shown, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
-
-
 def _sources(path: Path) -> list[Path]:
     """The pictures and videos a path stands for; raises InputError."""
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES + VIDEOS)
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES + VIDEOS)
         if not found:
             raise InputError(f"{path} holds no image or video; give a folder with .png, .jpg or .mp4 files")
         return found
