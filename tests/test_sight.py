@@ -1,4 +1,4 @@
-"""Pictures of any camera: the way ahead lies between its lines, metres follow from the camera, and drawings show both."""
+"""Pictures of any camera: the way ahead lies between lines, metres follow from the camera, drawings show both."""
 
 import json
 import math
