@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -128,14 +128,18 @@ def scape_of(seed: int, number: int) -> tuple[Array, Array, float]:
 
 def draw_all(config: RoadTrainConfig) -> Pictures:
     """The drawn roads of a run: the same for any number of workers."""
-    draw = partial(scape_of, config.seed)
+    draw, count = partial(scape_of, config.seed), config.scapes
+    drawn = Pictures(np.empty((count, HEIGHT_PX, WIDTH_PX, 3), np.uint8), np.empty((count, ROWS, COLUMNS, 4), np.uint8),
+                     np.empty(count, np.float32))
+
+    def fill(parts: Iterable[tuple[Array, Array, float]]) -> Pictures:
+        for k, part in enumerate(track(parts, "roads", total=count)):
+            drawn.rgb[k], drawn.labels[k], drawn.horizon[k] = part
+        return drawn
     if config.workers == 1:
-        parts = list(track(map(draw, range(config.scapes)), "roads", total=config.scapes))
-    else:
-        with worker_pool(config.workers) as pool:
-            parts = list(track(pool.map(draw, range(config.scapes), chunksize=50), "roads", total=config.scapes))
-    return Pictures(np.stack([part[0] for part in parts]), np.stack([part[1] for part in parts]),
-                    np.array([part[2] for part in parts], np.float32))
+        return fill(map(draw, range(count)))
+    with worker_pool(config.workers) as pool:
+        return fill(pool.map(draw, range(count), chunksize=50))
 
 
 def from_frames(frames: Frames, most: int) -> Pictures:
