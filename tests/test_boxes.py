@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 
-from envs.render.boxes import build, kept, no_boxes, stack
+from envs.kept import kept
+from envs.render.boxes import build, no_boxes, stack
 
 
 def test_parts_are_shares_of_a_thing_that_turns():

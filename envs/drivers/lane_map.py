@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import weakref
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from envs.geometry import Array, headings, resample
+from envs.kept import kept
 from envs.roads.network import Lane, Marking, RoadNetwork
 
 SPACING_M = 1.0  # between two points of a lane, at most
@@ -64,17 +64,9 @@ class LaneMap(NamedTuple):
     crossings: Array  # (Z,) CROSSING
 
 
-_MAPS: weakref.WeakKeyDictionary[RoadNetwork, LaneMap] = weakref.WeakKeyDictionary()
-
-
+@kept
 def lane_map(network: RoadNetwork) -> LaneMap:
     """The tables of a network, kept for as long as it lives."""
-    if network not in _MAPS:
-        _MAPS[network] = _flatten(network)
-    return _MAPS[network]
-
-
-def _flatten(network: RoadNetwork) -> LaneMap:
     lanes = np.zeros(len(network.lanes), LANE)
     points = [_points(lane) for lane in network.lanes]
     counts = np.array([len(part) for part in points])
@@ -113,10 +105,16 @@ def _points(lane: Lane) -> Array:
     line = resample(lane.centre_m, SPACING_M)
     heading, step = np.unwrap(headings(line)), lane.length_m / (len(line) - 1)
     speed = np.sqrt(LATERAL_MPS2 / np.maximum(_bends(heading, step), 1e-4))
-    for i in range(len(speed) - 2, -1, -1):
-        speed[i] = min(speed[i], math.sqrt(speed[i + 1] ** 2 + 2 * EASY_MPS2 * step))
+    _brake(speed, step)
     half = np.broadcast_to(lane.half_at(step * np.arange(len(line))), len(line))
     return np.column_stack([line, heading, speed, half])
+
+
+@kernel
+def _brake(speed: Array, step_m: float) -> None:
+    """Lower speeds (N,) [m/s], in place, to those from which the next one is reached when braking gently."""
+    for i in range(len(speed) - 2, -1, -1):
+        speed[i] = min(speed[i], math.sqrt(speed[i + 1] * speed[i + 1] + 2 * EASY_MPS2 * step_m))
 
 
 def _conflicts(network: RoadNetwork, lanes: Array, points: list[Array]) -> Array:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import functools
-import weakref
-from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
 
 import numpy as np
 
 from envs.geometry import Array
-
-Kept = TypeVar("Kept")
 
 INSTANCE_SIGN = 1  # + row of SignPosts
 INSTANCE_PROP = 10_000  # + row of Props
@@ -75,20 +70,3 @@ def build(parts: tuple[Part, ...], pose: Array, size_m: Array, colour: Array, se
                  (turn[:, None] + pose[:, 2]).reshape(-1), paint.reshape(-1, 3),
                  np.full(count * each, semantic, np.uint8), np.tile(instance, each).astype(np.uint16),
                  np.zeros(count * each, bool))
-
-
-def kept(make: Callable[..., Kept]) -> Callable[..., Kept]:
-    """Remember what `make` returned for its first argument for as long as that lives, however many there are.
-
-    (A cache of fixed size works until there is one car more than it has places, and then not at all.)
-    """
-    memory: weakref.WeakKeyDictionary[Any, dict[Any, Kept]] = weakref.WeakKeyDictionary()
-
-    @functools.wraps(make)
-    def remembered(first: Any, *rest: Any) -> Kept:
-        known = memory.setdefault(first, {})
-        if rest not in known:
-            known[rest] = make(first, *rest)
-        return known[rest]
-
-    return remembered

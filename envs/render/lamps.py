@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.geometry import Array, interpolate, keep_apart
-from envs.render.boxes import INSTANCE_PROP, Boxes, Part, build, kept
+from envs.kept import kept
+from envs.render.boxes import INSTANCE_PROP, Boxes, Part, build
 from envs.render.paving import SemanticClass
 from envs.state import PropKind, Props, Town
 

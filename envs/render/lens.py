@@ -136,21 +136,25 @@ def _part(tile: Array, shot: _Shot) -> Array:
 def _drop_table(width: int, height: int, focal_px: int, share: float, pattern: int) -> tuple[Array, Array, Array]:
     """Drops on the lens: the pixels they cover (N,), where each looks to (N,), and (N, 2) its weight and shade."""
     rng = np.random.default_rng([width, height, pattern])
-    v, u = np.indices((height, width)).reshape(2, -1)
     into, origin, mix, covered = [], [], [], 0
     while covered < share * width * height:
         x, y = rng.uniform(0, width), rng.uniform(0, height)
         radius = focal_px * DROP_RAD[0] * (DROP_RAD[1] / DROP_RAD[0]) ** (rng.random() ** 2)
-        right, down = (u - x) / radius, (v - y) / (radius * rng.uniform(1.0, 1.4))
+        tall = radius * rng.uniform(1.0, 1.4)
+        v, u = (np.arange(max(int(at - half), 0), min(int(at + half) + 2, most))  # all that it may cover
+                for at, half, most in ((y, tall, height), (x, radius, width)))
+        right, down = np.broadcast_arrays((u - x) / radius, ((v - y) / tall)[:, None])
         distance = np.sqrt(right**2 + down**2)
-        rows = np.flatnonzero(distance < 1.0)
-        flip = DROP_FLIP * radius * (0.5 + distance[rows] ** 3)
-        sideways, upward = (np.clip((at - flip * part[rows]).astype(int), 0, most - 1)
+        inside = distance < 1.0
+        right, down, distance = right[inside], down[inside], distance[inside]
+        rows = (v[:, None] * width + u)[inside]
+        flip = DROP_FLIP * radius * (0.5 + distance ** 3)
+        sideways, upward = (np.clip((at - flip * part).astype(int), 0, most - 1)
                             for at, part, most in ((x, right, width), (y, down, height)))
         into.append(rows)
         origin.append(upward * width + sideways)
-        edge = np.clip(3.0 * (1.0 - distance[rows]), 0.0, 1.0)
-        mix.append(np.stack([0.85 * edge, 0.9 + 0.25 * down[rows] * distance[rows]], axis=1))
+        edge = np.clip(3.0 * (1.0 - distance), 0.0, 1.0)
+        mix.append(np.stack([0.85 * edge, 0.9 + 0.25 * down * distance], axis=1))
         covered += max(len(rows), 1)
     if not into:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 2), np.float32)

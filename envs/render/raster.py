@@ -19,12 +19,13 @@ import numpy as np
 
 from envs.config import CameraConfig
 from envs.geometry import Array
+from envs.kept import kept
 from envs.render import polygons
 from envs.render.backdrop import Backdrop
 from envs.render.camera import CameraPose, Frame
 from envs.render.effects import GLOW_MARK, WeatherPass
 from envs.render.polygons import Canvas, Scratch, View, columns, cover, draw_solid, fill, may_show, project, trace
-from envs.render.scene import Boxes, Light, Scene, SemanticClass, StaticScene, kept
+from envs.render.scene import Boxes, Light, Scene, SemanticClass, StaticScene
 from envs.weather import CLEAR
 
 MIP_SIZES = (128, 64, 32, 16, 8)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from envs.geometry import Array
+from envs.kept import kept
 from envs.plate import mirrored
-from envs.render.boxes import GLASS, INSTANCE_PROP, INSTANCE_SIGN, Boxes, Part, build, kept, no_boxes, stack
+from envs.render.boxes import GLASS, INSTANCE_PROP, INSTANCE_SIGN, Boxes, Part, build, no_boxes, stack
 from envs.render.daylight import Light, light_of
 from envs.render.lamps import LightMap, lamp_boxes, light_map, window_boxes
 from envs.render.pavement import pavements

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from envs.geometry import Array
+from envs.kept import kept
 from envs.lights import head_centres
-from envs.render.boxes import INSTANCE_LIGHT, Boxes, kept, stack
+from envs.render.boxes import INSTANCE_LIGHT, Boxes, stack
 from envs.render.paving import SemanticClass
 from envs.state import Phase, SignalHeads, Town
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.geometry import Array
-from envs.render.boxes import kept
+from envs.kept import kept
 from envs.render.daylight import light_of
 from envs.render.paving import Patch, SemanticClass
 from envs.render.works import YELLOW

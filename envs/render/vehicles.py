@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 
 from envs.geometry import Array
-from envs.render.boxes import GLASS, INSTANCE_ACTOR, Boxes, kept, no_boxes
+from envs.kept import kept
+from envs.render.boxes import GLASS, INSTANCE_ACTOR, Boxes, no_boxes
 from envs.render.paving import SemanticClass
 from envs.state import ActorKind, Actors, Lamp
 

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from envs.geometry import Array, offset_polyline, resample, wrap_angle
+from envs.kept import kept
 from envs.roads.network import SHOULDER_M, Lane, RoadNetwork
 from envs.roads.routes import Route
 from envs.state import Actors, PropKind, Town
@@ -78,6 +79,7 @@ def pave(town: Town, route: Route, standing: Actors) -> Pavements:
     return Pavements(lines, step, is_open, after, before, kerb, limit, away)
 
 
+@kept
 def rings(network: RoadNetwork) -> tuple[Array, Array, Array, Array]:
     """Kerb points (N, 2), unit vectors to the right (N, 2), speed limits (N,) and the next point (N,) or -1."""
     points, rights, limits, afters, count = [], [], [], [], 0
