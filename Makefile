@@ -20,7 +20,7 @@ $(READY): requirements.lock pyproject.toml
 train: setup  ## train a policy on camera features, score it on unseen towns, film its drive (about 20 minutes)
 	$(BIN)/python train_agent.py
 
-perception: setup  ## every camera network from nothing, from drawn pictures alone (three and a half hours)
+perception: setup  ## every camera network from nothing, from drawn pictures alone (four hours)
 	$(BIN)/nanodrive generate --out data/drives --train-frames 60000 --val-frames 2000 --frames-per-town 25 \
 		--usual-share 1 --seed 5
 	$(BIN)/nanodrive perceive --train --data data/drives
@@ -30,8 +30,8 @@ perception: setup  ## every camera network from nothing, from drawn pictures alo
 	$(BIN)/nanodrive perceive --train-namer --epochs 26 --steps 500
 	$(BIN)/nanodrive perceive --train-scout --steps 3600 --epoch-steps 200 --val-scenes 120
 	$(BIN)/nanodrive perceive --train-lights --steps 3500
-	$(BIN)/nanodrive generate --out data/roads --train-frames 4000 --val-frames 500
-	$(BIN)/nanodrive perceive --train-road --data data/roads --scapes 5000 --towns 3000 --epochs 6
+	$(BIN)/nanodrive generate --out data/roads --train-frames 5000 --val-frames 500 --seed 9
+	$(BIN)/nanodrive perceive --train-road --data data/roads --scapes 20000 --towns 5000 --epochs 6 --minutes 120
 
 test: setup  ## the default tests, a process for each core
 	$(BIN)/python -m pytest -n auto --dist loadfile
