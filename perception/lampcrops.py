@@ -8,7 +8,7 @@ poor camera (bloom, blur, noise, JPEG, few pixels). What is drawn is a function 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -40,6 +40,32 @@ def draw_crop(rng: np.random.Generator) -> tuple[Array, int]:
     """One cut-out uint8 (H, W, 3) RGB, 6 to 130 px high, and its state (index of STATES)."""
     head = _random_head(rng)
     return _camera(_light(head, rng), head, rng), head.state
+
+
+def hang(lit: Array, at: tuple[float, float], size_px: float, ambient: float, rng: np.random.Generator) -> Array | None:
+    """Put a head of some size (its longer side) into a picture float32 (H, W, 3) of display light, in place; returns
+    its box (left, top, right, bottom), or None where there is no room for it.
+    """
+    head = _random_head(rng)
+    unit = size_px / len(head.lamps)
+    half = np.array([HALF_WIDTH, len(head.lamps) / 2])
+    half = half[::-1] if head.is_lying else half
+    low = np.floor(at - (half + AROUND) * unit).astype(int)
+    high = np.ceil(at + (half + AROUND) * unit).astype(int)
+    if (low < 0).any() or (high > [lit.shape[1], lit.shape[0]]).any():
+        return None
+    left, top, right, bottom = (float(x) for x in (*((low - at) / unit), *((high - at) / unit)))
+    width, height = (int(x) for x in high - low)
+    canvas = _Canvas(replace(head, window=(left, top, right, bottom), height_px=height, width_px=width))
+    region = lit[low[1]:high[1], low[0]:high[0]]
+    under = cv2.resize(region, (canvas.width, canvas.height), interpolation=cv2.INTER_LINEAR).clip(0) ** 2.2 / ambient
+    seen = _painted(canvas, under, head, ambient, ambient < DARK, rng)
+    region[:] = cv2.resize(seen, (width, height), interpolation=cv2.INTER_AREA) ** np.float32(1 / 2.2)
+    return np.concatenate([at - half * unit, at + half * unit])
+
+
+HALF_WIDTH, AROUND = 0.54, 1.0  # of a head, and how much of what is around it a board or a glow may take, in lamps
+DARK = 0.12  # ambient light below which lamps are as strong as by night
 
 
 def _random_head(rng: np.random.Generator) -> Head:
@@ -110,7 +136,12 @@ def _light(head: Head, rng: np.random.Generator) -> Array:
     canvas = _Canvas(head)
     is_night = rng.random() < 0.22
     ambient = rng.uniform(0.02, 0.2) if is_night else math.exp(rng.uniform(math.log(0.2), math.log(1.3)))
-    image = _background(canvas, is_night, rng)
+    return _painted(canvas, _background(canvas, is_night, rng), head, ambient, is_night, rng)
+
+
+def _painted(canvas: _Canvas, image: Array, head: Head, ambient: float, is_night: bool,
+             rng: np.random.Generator) -> Array:
+    """Linear light of a head before what `image` reflects, which is changed."""
     count = len(head.lamps)
     length = count + rng.uniform(-0.05, 0.15)
     width = rng.uniform(0.95, 1.3)

@@ -90,8 +90,8 @@ def run(config: LightTrainConfig) -> dict[str, Any]:
             training.learn()
     mean = training.mean
     figures = measure(LightReader(mean), *drawn(VAL_CROPS, np.random.default_rng([config.seed, 1])))
-    checkpoint.save(config.out / "lights", mean.state_dict(), {"kind": "lights", "states": list(STATES),
-                                                              "settings": training.settings, "figures": figures})
+    checkpoint.save(config.out / "lights", checkpoint.halved(mean.state_dict()), {
+        "kind": "lights", "states": list(STATES), "settings": training.settings, "figures": figures})
     return {"checkpoint": str(config.out / "lights"), "figures": figures,
             "num_parameters": sum(p.numel() for p in mean.parameters()),
             "duration_s": round(time.monotonic() - started, 1)}

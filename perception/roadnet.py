@@ -268,7 +268,7 @@ class Training:
     def save(self, figures: dict[str, float]) -> None:
         """The mean weights as they are shipped, and the state to go on from."""
         self.figures = figures
-        checkpoint.save(self.config.out / "road", self.mean.state_dict(), {
+        checkpoint.save(self.config.out / "road", checkpoint.halved(self.mean.state_dict()), {
             "kind": "road", "settings": self.settings, "epoch": self.epoch, "figures": figures})
         checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
             "kind": "road training", "settings": self.settings, "epoch": self.epoch, "step": self.step,

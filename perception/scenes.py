@@ -1,8 +1,9 @@
-"""Training pictures for the scout: vector sign faces hung into made-up streets and rendered towns, then photographed.
+"""Training pictures for the scout: vector sign faces and traffic lights hung into made-up streets and rendered towns,
+then photographed.
 
-A scene is square, with the boxes of its signs. Faces come in many states of wear, seen aslant, in shadow or against
-the light, with plates below and twigs before them; the camera exposes badly, blurs, adds noise and compresses. Every
-scene is a function of its generator alone. No photograph enters, and nothing is learned here.
+A scene is square, with the boxes of its signs and lights. Faces come in many states of wear, seen aslant, in shadow or
+against the light, with plates below and twigs before them; the camera exposes badly, blurs, adds noise and compresses.
+Every scene is a function of its generator alone. No photograph enters, and nothing is learned here.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from envs.signs import SIGNS, face, leaning
 from envs.wear import Wear
 from perception import streets, textures
 from perception.drives import Drive
+from perception.lampcrops import hang
 from perception.textures import Rng
 
+LIGHT = -1  # in place of a row of SIGNS
 FACE_PX = 96
 NOISE_PX = 640
 LEAST_PX, MOST_PX = 11.0, 46.0  # longer side of a sign that is to be found in a scene; see scout.py on the pyramid
@@ -43,11 +46,11 @@ FRAMES_PER_TOWN = 12
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One picture and the signs in it."""
+    """One picture and the signs and lights in it."""
 
     image: Array  # (S, S, 3) uint8 RGB
     box_px: Array  # (K, 4) float32 left, top, right, bottom
-    sign: Array  # (K,) int64, row of SIGNS
+    sign: Array  # (K,) int64, row of SIGNS, or LIGHT
     counts: Array  # (K,) bool: to be found; the others are neither right nor wrong
 
 
@@ -86,6 +89,8 @@ def scene(rng: Rng, side_px: int = 256, frames: tuple[Scene, ...] = ()) -> Scene
     _lamps(rng, lit)
     for _ in range(int(rng.integers(0, 9))):
         there += _hang(rng, lit, light, [box for box, _ in there])
+    for _ in range(int(rng.integers(1, 5)) if rng.random() < 0.45 else 0):
+        there += _hang_light(rng, lit, light, [box for box, _ in there])
     if rng.random() < 0.12:
         _twigs_before(rng, lit, light)
     image = photographed(rng, lit)
@@ -157,6 +162,25 @@ def _hang(rng: Rng, lit: Array, light: float, there: list[Array]) -> list[tuple[
     if rng.random() < 0.35:
         _plate_below(rng, lit, (x, y - 0.5 * size), size, brightness)
     return found
+
+
+def _hang_light(rng: Rng, lit: Array, light: float, there: list[Array]) -> list[tuple[Array, int]]:
+    """A traffic light on its pole or mast, if there is room; returns its box."""
+    side_px = lit.shape[0]
+    size = math.exp(rng.uniform(math.log(LEAST_PX), math.log(1.3 * MOST_PX)))
+    x, y = rng.uniform(0, side_px, 2)
+    room = np.array([x - 0.6 * size, y - 0.8 * size, x + 0.6 * size, y + 0.8 * size])
+    if any((np.minimum(room[2:], box[2:]) > np.maximum(room[:2], box[:2])).all() for box in there):
+        return []
+    tone, wide = (rng.uniform(0.1, 0.7) * light,) * 3, max(1, round(size * rng.uniform(0.03, 0.12)))
+    carrier = rng.random()
+    if carrier < 0.5:
+        cv2.line(lit, (round(x), round(y)), (round(x + rng.normal(0, 0.03) * size), side_px), tone, wide, cv2.LINE_AA)
+    elif carrier < 0.8:
+        end = 0 if rng.random() < 0.5 else side_px
+        cv2.line(lit, (round(x), round(y)), (end, round(y + rng.normal(0, 0.1) * side_px)), tone, wide, cv2.LINE_AA)
+    box = hang(lit, (x, y), size, light, rng)
+    return [(box, LIGHT)] if box is not None else []
 
 
 def _aslant(rng: Rng) -> Array:
@@ -320,7 +344,7 @@ def _window(rng: Rng, frame: Scene, side_px: int) -> tuple[Array, list[tuple[Arr
 
 
 def world_frames(towns: range, seed: int) -> tuple[Scene, ...]:
-    """FRAMES_PER_TOWN rendered pictures of each town in drawn weather, (320, 640, 3), with its visible signs."""
+    """FRAMES_PER_TOWN rendered pictures of each town in drawn weather, (320, 640, 3), with its signs and lights."""
     renderer = RENDERERS["raster"](WORLD_CAMERA)
     frames = []
     try:
@@ -330,8 +354,10 @@ def world_frames(towns: range, seed: int) -> tuple[Scene, ...]:
                 pose = pose_of(WORLD_CAMERA, view.state.ego)
                 frame = renderer.render(build_scene(view.state), pose)
                 truth = label(view.state, WORLD_CAMERA, pose, frame, view.station_m)
-                frames.append(Scene(frame.rgb.copy(), truth.sign_box_px, truth.sign_class,
-                                    np.ones(len(truth.sign_class), bool)))
+                lights = np.full(len(truth.light_box_px), LIGHT)
+                frames.append(Scene(frame.rgb.copy(), np.concatenate([truth.sign_box_px, truth.light_box_px]),
+                                    np.concatenate([truth.sign_class, lights]),
+                                    np.ones(len(truth.sign_class) + len(lights), bool)))
     finally:
         renderer.close()
     return tuple(frames)

@@ -1,4 +1,4 @@
-"""The scout: finds traffic signs in street photographs at full resolution, whatever the camera.
+"""The scout: finds traffic signs and lights in street photographs at full resolution, whatever the camera.
 
 One small network looks at a pyramid of the photo (full size down to a quarter): it only knows signs of 11 to 46 px, so
 that large signs are found as small ones in a smaller picture, and few parameters suffice. CenterNet's way (Zhou et al.
@@ -28,6 +28,8 @@ from perception.export import session, to_onnx
 from perception.metrics import boxes_iou
 from perception.model import convolution
 
+KINDS = ("sign", "light")  # what it finds; each has five numbers a cell
+LIGHT_CHANNELS, LIGHT_REACHES = 32, (1, 2, 4)  # of what finds lights: its width, and how far its layers look [cells]
 WEIGHTS = Path(__file__).parent / "weights" / "scout"
 STRIDE_PX = 4
 MULTIPLE_PX = 16  # sides of what the network sees
@@ -66,8 +68,17 @@ class Block(nn.Module):
         return x + self.layer(x)
 
 
+def _far_block(reach: int) -> nn.Sequential:
+    """A depthwise 3 x 3 convolution that looks `reach` cells away, then a pointwise one."""
+    apart = nn.Conv2d(LIGHT_CHANNELS, LIGHT_CHANNELS, 3, padding=reach, dilation=reach, groups=LIGHT_CHANNELS,
+                      bias=False)
+    return nn.Sequential(nn.Sequential(apart, nn.BatchNorm2d(LIGHT_CHANNELS), nn.ReLU(inplace=True)),
+                         convolution(LIGHT_CHANNELS, LIGHT_CHANNELS))
+
+
 class ScoutNet(nn.Module):
-    """Log pixels (N, 3, H, W) -> (N, 5, H / 4, W / 4): heat logit, offset x, y [cells], log width, log height [px].
+    """Log pixels (N, 3, H, W) -> (N, 10, H / 4, W / 4): for each of KINDS heat logit, offset x, y [cells], log width,
+    log height [px].
 
     H and W are multiples of MULTIPLE_PX; offsets are from a cell's middle to the sign's.
     """
@@ -83,19 +94,23 @@ class ScoutNet(nn.Module):
         self.up8, self.up4 = convolution(eighth, eighth), convolution(eighth, quarter)
         self.mix4 = Block(quarter)
         self.head = nn.Conv2d(quarter, 5, 1)
-        # Signs are rare at the start, and 20 px large.
-        self.head.bias = nn.Parameter(torch.tensor([-4.5, 0.0, 0.0, 3.0, 3.0]))
+        self.lights = nn.Sequential(convolution(2 * quarter, LIGHT_CHANNELS), *map(_far_block, LIGHT_REACHES),
+                                    nn.Conv2d(LIGHT_CHANNELS, 5, 1))
+        for last in (self.head, self.lights[-1]):  # things are rare at the start, and 20 px large
+            last.bias = nn.Parameter(torch.tensor([-4.5, 0.0, 0.0, 3.0, 3.0]))
 
     def forward(self, x: Tensor) -> Tensor:
         at4 = self.down4(x)
         at8 = self.down8(at4)
         at8 = at8 + interpolate(self.up8(self.down16(at8)), scale_factor=2.0)
-        return self.head(self.mix4(at4 + interpolate(self.up4(at8), scale_factor=2.0)))
+        features = self.mix4(at4 + interpolate(self.up4(at8), scale_factor=2.0))
+        seen = torch.cat([features, at4], 1).detach()  # lights take what signs have learned
+        return torch.cat([self.head(features), self.lights(seen)], 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Signs in one photo, best first."""
+    """Things of one kind in one photo, best first."""
 
     box_px: Array  # (K, 4) float32 left, top, right, bottom in the photo's pixels
     score: Array  # (K,) float32 in [0, 1]
@@ -119,18 +134,20 @@ class Scout:
         checkpoint.restore(model, tensors, source)  # from float16 to the network's float32
         return Scout(model, backend)
 
-    def find(self, photo: Array) -> Found:
-        """The signs in a photo uint8 (H, W, 3) RGB of any size."""
-        parts = [self._look(photo, scale) for scale in _scales(*photo.shape[:2])]
-        box, score = (np.concatenate(values) for values in zip(*parts, strict=True))
-        return best_of_each(box, score)
+    def find(self, photo: Array) -> tuple[Found, ...]:
+        """The things of each of KINDS in a photo uint8 (H, W, 3) RGB of any size."""
+        levels = [self._look(photo, scale) for scale in _scales(*photo.shape[:2])]
+        return tuple(best_of_each(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+                     for parts in zip(*levels, strict=True))
 
-    def _look(self, photo: Array, scale: float) -> tuple[Array, Array]:
-        """Boxes in the photo's pixels and scores at one level."""
+    def _look(self, photo: Array, scale: float) -> list[tuple[Array, Array]]:
+        """Boxes in the photo's pixels and scores of each kind at one level."""
         seen, shrink = _level(photo, scale)
-        box, score = peaks(self._net(_as_input(seen))[0])
+        heads = self._net(_as_input(seen))[0]
         height, width = photo.shape[:2]
-        return (box * shrink).clip(0, [width, height, width, height]).astype(np.float32), score
+        found = (peaks(part) for part in np.split(heads, len(KINDS)))
+        return [((box * shrink).clip(0, [width, height, width, height]).astype(np.float32), score)
+                for box, score in found]
 
 
 def _scales(height: int, width: int) -> tuple[float, ...]:
@@ -157,7 +174,7 @@ def _as_input(image: Array) -> Array:
 
 
 def peaks(heads: Array) -> tuple[Array, Array]:
-    """Boxes (K, 4) [px of the level] and scores (K,) of the local maxima of ScoutNet's output (5, h, w)."""
+    """Boxes (K, 4) [px of the level] and scores (K,) of the local maxima of one kind's output (5, h, w)."""
     heat = 1 / (1 + np.exp(-heads[0]))
     is_peak = (heat == cv2.dilate(heat, np.ones((3, 3), np.uint8))) & (heat >= LEAST_SCORE)
     row, column = np.nonzero(is_peak)

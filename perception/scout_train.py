@@ -25,9 +25,9 @@ from envs.config import require_within
 from envs.geometry import Array
 from perception import checkpoint
 from perception.metrics import boxes_iou, interpolated_precision
-from perception.scenes import Scene, scene, world_frames
+from perception.scenes import LIGHT, Scene, scene, world_frames
 from perception.schedule import one_cycle, take_step
-from perception.scout import LOG_OF_PIXEL, STRIDE_PX, ScoutConfig, ScoutNet, best_of_each, describe, peaks
+from perception.scout import KINDS, LOG_OF_PIXEL, STRIDE_PX, Found, ScoutConfig, ScoutNet, best_of_each, describe, peaks
 
 AVERAGE_DECAY = 0.998  # of the exponential mean of the weights, per step
 WARM_UP = 0.05  # share of the steps in which the rate rises
@@ -61,6 +61,8 @@ class ScoutTrainConfig:
     """stop after this many epochs without a better figure"""
     threads: int = 1
     """processor threads of torch; another number gives other last digits"""
+    signs: Path | None = None
+    """checkpoint, without its ending, whose way of finding signs is kept as it is: only finding lights is learned"""
     seed: int = 0
     """of weights and scenes"""
     model: ScoutConfig = field(default_factory=ScoutConfig)
@@ -107,10 +109,12 @@ class ScoutTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = ScoutNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.signs is not None:
+            _keep_signs(self.model, config.signs)
         self.mean = copy.deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
         self.step = 0
-        self.best: dict[str, Any] = {"step": 0, "figures": {"ap50": -1.0}}
+        self.best: dict[str, Any] = {"step": 0, "figures": {"ap50": -1.0, "light_ap50": -1.0}}
         self.frames = world_frames(range(config.towns), config.seed)
         if checkpoint.exists(config.out / "state"):
             self._resume()
@@ -122,7 +126,8 @@ class ScoutTraining:
 
     def epoch(self) -> dict[str, float]:
         """Some steps; returns the mean losses."""
-        self.model.train()
+        self.model.train(self.config.signs is None)
+        self.model.lights.train()
         totals = np.zeros(2)
         last = min(self.step + self.config.epoch_steps, self.config.steps)
         todo = range(self.step, last)
@@ -143,7 +148,7 @@ class ScoutTraining:
 
     def finish_epoch(self, figures: dict[str, float]) -> bool:
         """Save the state, and the weights if they are the best so far; returns whether they are."""
-        is_best = figures["ap50"] > self.best["figures"]["ap50"]
+        is_best = merit(figures) > merit(self.best["figures"])
         if is_best:
             self.best = {"step": self.step, "figures": {k: round(v, 4) for k, v in figures.items()}}
             checkpoint.save(self.config.out / "scout", checkpoint.halved(self.mean.state_dict()),
@@ -155,12 +160,29 @@ class ScoutTraining:
 
     def _settings(self) -> dict[str, Any]:
         """What makes two runs the same."""
-        return {k: v for k, v in asdict(self.config).items() if k not in ("out", "patience", "threads")}
+        settings = asdict(self.config) | {"signs": self.config.signs is not None and self.config.signs.name}
+        return {k: v for k, v in settings.items() if k not in ("out", "patience", "threads")}
 
     def _resume(self) -> None:
         meta = checkpoint.restore_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
             "settings": self._settings()})
         self.step, self.best = meta["step"], meta["best"]
+
+
+def _keep_signs(model: ScoutNet, stem: Path) -> None:
+    """Take all but what finds lights from a checkpoint, and let it stay so. Raises CheckpointError for another network.
+    """
+    tensors, _ = checkpoint.load(stem)
+    signs = {name: tensor for name, tensor in tensors.items() if not name.startswith("lights.")}
+    lights = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("lights.")}
+    checkpoint.restore(model, signs | lights, stem)
+    model.requires_grad_(False)
+    model.lights.requires_grad_(True)
+
+
+def merit(figures: dict[str, float]) -> float:
+    """What the best epoch has most of: signs count twice as much as lights."""
+    return 2 * figures["ap50"] + figures["light_ap50"]
 
 
 def batch_of(scenes: list[Scene]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -172,18 +194,25 @@ def batch_of(scenes: list[Scene]) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def goal_of(one: Scene) -> dict[str, Array]:
-    """heat (h, w) float32 with a Gaussian at each sign, 1 in its cell; weight (h, w), 0 where it does not matter;
-    box (4, h, w) offsets and log sizes, and has_box (h, w) where they count.
+    """The goals of each of KINDS, stacked before what `_goal` gives."""
+    is_light = one.sign == LIGHT
+    goals = [_goal(one, rows) for rows in (~is_light, is_light)]
+    return {name: np.stack([goal[name] for goal in goals]) for name in goals[0]}
+
+
+def _goal(one: Scene, rows: Array) -> dict[str, Array]:
+    """Of some of a scene's things: heat (h, w) float32, a Gaussian at each, 1 in its cell; weight (h, w), 0 where it
+    does not matter; box (4, h, w) offsets and log sizes, and has_box (h, w) where they count.
     """
     side = one.image.shape[0] // STRIDE_PX
     heat, weight = np.zeros((side, side), np.float32), np.ones((side, side), np.float32)
     box, has_box = np.zeros((4, side, side), np.float32), np.zeros((side, side), np.float32)
     middle = np.arange(side) + 0.5
-    for (left, top, right, bottom), counts in zip(one.box_px / STRIDE_PX, one.counts, strict=True):
+    for (left, top, right, bottom), counts in zip(one.box_px[rows] / STRIDE_PX, one.counts[rows], strict=True):
         x, y, w, h = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
         if not counts:
-            rows, columns = ((np.abs(middle - at) < size / 2 + 0.5) for at, size in ((y, h), (x, w)))
-            weight[np.ix_(rows, columns)] = 0.0
+            rows_in, columns = ((np.abs(middle - at) < size / 2 + 0.5) for at, size in ((y, h), (x, w)))
+            weight[np.ix_(rows_in, columns)] = 0.0
             continue
         row, column = (min(max(int(v), 0), side - 1) for v in (y, x))
         off_x, off_y = x - middle, y - middle
@@ -200,37 +229,43 @@ def goal_of(one: Scene) -> dict[str, Array]:
 
 
 def losses_of(heads: Tensor, goal: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """CenterNet's focal loss of the heat (Zhou et al. 2019, eq. 1) per sign, and the mean error of the boxes."""
-    log_yes, log_no = torch.nn.functional.logsigmoid(heads[:, 0]), torch.nn.functional.logsigmoid(-heads[:, 0])
+    """CenterNet's focal loss of the heat (Zhou et al. 2019, eq. 1) per thing, and the mean error of the boxes."""
+    heads = heads.unflatten(1, (len(KINDS), 5))
+    log_yes, log_no = torch.nn.functional.logsigmoid(heads[:, :, 0]), torch.nn.functional.logsigmoid(-heads[:, :, 0])
     is_centre = goal["heat"] == 1.0
     at_centre = -(1 - log_yes.exp()) ** 2 * log_yes
     elsewhere = -(1 - goal["heat"]) ** 4 * log_yes.exp() ** 2 * log_no
     heat = (torch.where(is_centre, at_centre, elsewhere) * goal["weight"]).sum() / is_centre.sum().clamp(min=1)
-    error = (heads[:, 1:] - goal["box"]).abs().sum(1) * goal["has_box"]
+    error = (heads[:, :, 1:] - goal["box"]).abs().sum(2) * goal["has_box"]
     return heat, error.sum() / goal["has_box"].sum().clamp(min=1)
 
 
-def found_in(model: ScoutNet, image: Array) -> tuple[Array, Array]:
-    """Boxes and scores that a model finds in one scene, at its one size."""
+def found_in(model: ScoutNet, image: Array) -> list[Found]:
+    """What a model finds in one scene, at its one size: of each of KINDS."""
     with torch.inference_mode():
         heads = model.eval()(torch.from_numpy(LOG_OF_PIXEL[image]).permute(2, 0, 1)[None])[0].numpy()
-    found = best_of_each(*peaks(heads))
-    return found.box_px, found.score
+    return [best_of_each(*peaks(part)) for part in np.split(heads, len(KINDS))]
 
 
 def judge(model: ScoutNet, scenes: list[Scene]) -> dict[str, float]:
-    """AP at IoU 0.5 of signs against background, pooled over scenes, and recall and precision at a score of 0.4."""
-    scores, hits, num_signs = [], [], 0
-    for one in scenes:
-        box, score = found_in(model, one.image)
-        right, matters = matched(box, one.box_px, one.counts)
-        scores += score[matters].tolist()
-        hits += right[matters].tolist()
-        num_signs += int(one.counts.sum())
-    sure = np.array(hits, bool)[np.array(scores) >= 0.4]
-    ap50 = interpolated_precision(np.array(scores), np.array(hits, float), max(num_signs, 1))
-    return {"ap50": ap50, "recall": float(sure.sum() / max(num_signs, 1)),
-            "precision": float(sure.mean()) if len(sure) else 0.0}
+    """AP at IoU 0.5 of signs and of lights (`light_...`) against background, pooled over scenes, and their recall and
+    precision at a score of 0.4.
+    """
+    seen = [found_in(model, one.image) for one in scenes]
+    figures: dict[str, float] = {}
+    for k, prefix in enumerate(("", "light_")):
+        scores, hits, number = [], [], 0
+        for one, found in zip(scenes, seen, strict=True):
+            rows = (one.sign == LIGHT) == (k == 1)
+            right, matters = matched(found[k].box_px, one.box_px[rows], one.counts[rows])
+            scores += found[k].score[matters].tolist()
+            hits += right[matters].tolist()
+            number += int(one.counts[rows].sum())
+        sure = np.array(hits, bool)[np.array(scores) >= 0.4]
+        figures |= {f"{prefix}ap50": interpolated_precision(np.array(scores), np.array(hits, float), max(number, 1)),
+                    f"{prefix}recall": float(sure.sum() / max(number, 1)),
+                    f"{prefix}precision": float(sure.mean()) if len(sure) else 0.0}
+    return figures
 
 
 def matched(box: Array, true_box: Array, counts: Array) -> tuple[Array, Array]:
@@ -250,12 +285,12 @@ def matched(box: Array, true_box: Array, counts: Array) -> tuple[Array, Array]:
 
 
 def drawn(model: ScoutNet, one: Scene) -> Array:
-    """A scene with what is found in it (yellow) and what should be (green)."""
+    """A scene with the signs (yellow) and lights (blue) found in it, and what should be (green)."""
     shown = one.image.copy()
-    box, score = found_in(model, one.image)
     for (left, top, right, bottom), is_mine in zip(one.box_px, one.counts, strict=True):
         if is_mine:
             cv2.rectangle(shown, (int(left), int(top)), (int(right), int(bottom)), (0, 255, 0), 1)
-    for left, top, right, bottom in box[score > 0.4]:
-        cv2.rectangle(shown, (int(left) - 2, int(top) - 2), (int(right) + 2, int(bottom) + 2), (255, 230, 0), 1)
+    for found, colour in zip(found_in(model, one.image), ((255, 230, 0), (0, 220, 255)), strict=True):
+        for left, top, right, bottom in found.box_px[found.score > 0.4]:
+            cv2.rectangle(shown, (int(left) - 2, int(top) - 2), (int(right) + 2, int(bottom) + 2), colour, 1)
     return shown

@@ -1,7 +1,7 @@
-"""What the networks for photographs make of one picture of any camera: road, lines, the way ahead, signs.
+"""What the networks for photographs make of one picture of any camera: road, lines, the way ahead, signs, lights.
 
-Joins roadnet.py, scout.py and namer.py into one value, its JSON and its drawing. The camera network, which sees only
-through its own camera, has no part in it (show.py).
+Joins roadnet.py, scout.py, namer.py and lightnet.py into one value, its JSON and its drawing. The camera network,
+which sees only through its own camera, has no part in it (show.py).
 """
 
 from __future__ import annotations
@@ -16,20 +16,24 @@ import numpy as np
 from envs.config import CameraConfig
 from envs.geometry import Array
 from envs.signs import SIGNS
+from perception.lampcrops import OFF, STATES
+from perception.lightnet import SIDE_PX, LightReader, squeezed
 from perception.namer import Namer
 from perception.photos import View
 from perception.roadfit import NEAREST_CELLS, Curve, beside_the_car, curves_of, points_of
 from perception.roadnet import RoadReader
 from perception.roadscapes import COLUMNS, ROWS
-from perception.scout import Scout
+from perception.scout import Found, Scout
 from perception.street_photos import LEAST_SCORE, named
 
 USUAL_FOV_DEG = 60.0  # of dashboard cameras, where nothing is said
 HALF_LANE_M = 1.75
+LIGHT_MARGIN = 0.05  # of a light's box, on each side of what is read
 ROAD_SHARE = 0.5
 STEPS = 24  # points of a line
 LEAST_SHOWN_PX, MOST_SHOWN_PX = 960, 1920  # width of what is drawn
-SURE = 0.5  # signs less likely to be there are not drawn; the JSON has them
+SURE_SIGN, SURE_LIGHT = 0.5, 0.38  # what is less likely to be there is not drawn; the JSON has it
+STATE_RGB = {"red": (255, 60, 60), "yellow": (255, 220, 60), "green": (70, 235, 110), "off": (170, 170, 170)}
 ROAD_RGB, PATH_RGB, LINE_RGB, SIGN_RGB = (40, 200, 80), (60, 220, 90), (255, 190, 40), (255, 60, 160)
 
 
@@ -46,6 +50,9 @@ class Sight:
     sign_box_px: Array  # (K, 4) float32 left, top, right, bottom, best first
     sign_class: Array  # (K,) int64, row of SIGNS
     sign_confidence: Array  # (K,) float32
+    light_box_px: Array  # (L, 4) float32 of lights that are on, best first
+    light_state: Array  # (L,) int64 of lampcrops.STATES
+    light_confidence: Array  # (L,) float32, that it is a light and shows that
 
 
 class PhotoEyes:
@@ -53,6 +60,7 @@ class PhotoEyes:
 
     def __init__(self) -> None:
         self._reader, self._scout, self._namer = RoadReader.load(), Scout.load(), Namer.load()
+        self._lamps = LightReader.load()
 
     def look(self, picture: Array, view: View) -> Sight:
         """See a picture uint8 (H, W, 3) RGB of any size; `view` tells what is known of its camera."""
@@ -62,15 +70,39 @@ class PhotoEyes:
         curves = beside_the_car(curves_of(points_of(line, horizon)), horizon)
         cell_px = np.array([width / COLUMNS, height / ROWS])
         path = _path(curves, road, horizon, (1 / CameraConfig().height_m) * cell_px[1] / cell_px[0])
-        found = self._scout.find(picture)
+        found, lights = self._scout.find(picture)
         row, score = named(self._namer, picture, found)
+        lights, state = self._lit(picture, lights, horizon * height)
         best = [k for k in np.argsort(-score, kind="stable").tolist() if score[k] >= LEAST_SCORE]
         return Sight(
             road=road, horizon=horizon,
             lines_px=tuple(_points(curve, horizon) * cell_px for curve in curves),
             line_confidence=tuple(curve.share for curve in curves),
             path_px=path * cell_px, path_m=_on_ground(path * cell_px, horizon * height, width, view.fov_deg),
-            sign_box_px=found.box_px[best], sign_class=row[best], sign_confidence=score[best])
+            sign_box_px=found.box_px[best], sign_class=row[best], sign_confidence=score[best],
+            light_box_px=lights.box_px, light_confidence=lights.score, light_state=state)
+
+    def _lit(self, picture: Array, found: Found, horizon_px: float) -> tuple[Found, Array]:
+        """The lights that are on, best first, and what they show (L,) int64 of STATES.
+
+        What shines below the horizon is on a car; and a light that is off cannot be told from a window.
+        """
+        rows = np.flatnonzero((found.box_px[:, [1, 3]].mean(1) < horizon_px) & (found.score >= LEAST_SCORE))
+        crops = np.array([squeezed(around(picture, box)) for box in found.box_px[rows]], np.uint8)
+        shares = self._lamps.read(crops.reshape(-1, SIDE_PX, SIDE_PX, 3))[:, :OFF]
+        score = found.score[rows] * shares.max(1)
+        order = [k for k in np.argsort(-score, kind="stable").tolist() if score[k] >= LEAST_SCORE]
+        return Found(found.box_px[rows][order], score[order]), shares.argmax(1)[order]
+
+
+def around(picture: Array, box_px: Array) -> Array:
+    """A light's box and a little more of a picture, (h, w, 3), one pixel at least."""
+    low, high = box_px[:2], box_px[2:]
+    more = LIGHT_MARGIN * (high - low)
+    size = picture.shape[1::-1]
+    left, top = np.floor(low - more).astype(int).clip(0, np.array(size) - 1)
+    right, bottom = np.ceil(high + more).astype(int).clip([left + 1, top + 1], size)
+    return picture[top:bottom, left:right]
 
 
 def _points(curve: Curve, horizon: float) -> Array:
@@ -135,8 +167,10 @@ def plain(sight: Sight) -> dict[str, Any]:
              for row, box, sure in zip(sight.sign_class, sight.sign_box_px, sight.sign_confidence, strict=True)]
     lines = [{"points_px": rounded(points, 1), "confidence": round(sure, 3)}
              for points, sure in zip(sight.lines_px, sight.line_confidence, strict=True)]
+    lights = [{"state": STATES[state], "box_px": rounded(box, 1), "confidence": round(float(sure), 3)}
+              for state, box, sure in zip(sight.light_state, sight.light_box_px, sight.light_confidence, strict=True)]
     return {"horizon": round(sight.horizon, 4), "path_px": rounded(sight.path_px, 1),
-            "path_m": rounded(sight.path_m, 2), "lines": lines, "signs": signs,
+            "path_m": rounded(sight.path_m, 2), "lines": lines, "signs": signs, "lights": lights,
             "road_share": round(float((sight.road > ROAD_SHARE).mean()), 4)}
 
 
@@ -153,11 +187,16 @@ def drawn(picture: Array, sight: Sight) -> Array:
         at = (points * scale).clip(-5000, 5000).round().astype(np.int32)
         cv2.polylines(shown, [at[:, None]], False, (0, 0, 0), thick + 2, cv2.LINE_AA)
         cv2.polylines(shown, [at[:, None]], False, colour, thick, cv2.LINE_AA)
-    for box, row, sure in zip(sight.sign_box_px * scale, sight.sign_class, sight.sign_confidence, strict=True):
-        if sure >= SURE:
-            left, top, right, bottom = (round(float(x)) for x in box)
-            cv2.rectangle(shown, (left, top), (right, bottom), SIGN_RGB, 2)
-            outlined(shown, f"{SIGNS[row].name} {sure:.2f}", (left - 20, top - 8), SIGN_RGB)
+    things = [(box, SIGNS[row].name, SIGN_RGB, sure)
+              for box, row, sure in zip(sight.sign_box_px, sight.sign_class, sight.sign_confidence, strict=True)
+              if sure >= SURE_SIGN]
+    things += [(box, STATES[state], STATE_RGB[STATES[state]], sure)
+               for box, state, sure in zip(sight.light_box_px, sight.light_state, sight.light_confidence, strict=True)
+               if sure >= SURE_LIGHT]
+    for box, name, colour, sure in things:
+        left, top, right, bottom = (round(float(x)) for x in box * scale)
+        cv2.rectangle(shown, (left, top), (right, bottom), colour, 2)
+        outlined(shown, f"{name} {sure:.2f}", (left - 20, top - 8), colour)
     return shown
 
 

@@ -31,7 +31,7 @@ def find_signs(pictures: Pictures, out: Path, view: View) -> dict[str, Any]:
     scout, namer = Scout.load(), Namer.load()
     rows: list[tuple[object, ...]] = []
     for file, photo in pictures:
-        found = scout.find(photo)
+        found, _ = scout.find(photo)
         row, score = named(namer, photo, found)
         for k in np.argsort(-score, kind="stable"):
             if score[k] >= LEAST_SCORE:

@@ -8,7 +8,7 @@ import pytest
 
 from envs.signs import SIGNS
 from perception import scenes
-from perception.scenes import LEAST_PX, MOST_PX, Scene, scene
+from perception.scenes import LEAST_PX, LIGHT, MOST_PX, Scene, scene
 
 
 def many(count, side_px=128, frames=()):
@@ -34,11 +34,12 @@ def test_what_counts_can_be_seen_and_has_the_right_size(some):
         assert len(one.box_px) == len(one.sign) == len(one.counts)
         for box, row in zip(one.box_px[one.counts], one.sign[one.counts], strict=True):
             side = max(box[2] - box[0], box[3] - box[1])
-            assert LEAST_PX <= side <= MOST_PX and 0 <= row < len(SIGNS)
+            assert LEAST_PX <= side <= MOST_PX and (0 <= row < len(SIGNS) or row == LIGHT)
             left, top, right, bottom = np.round(box).astype(int).clip(0, 128)
             assert one.image[top:bottom, left:right].std() > 1.0
             counted += 1
     assert counted > 40
+    assert sum(int((one.sign == LIGHT).sum()) for one in some) >= 8
 
 
 def test_scenes_are_bright_and_dark_with_many_signs_and_none(some):

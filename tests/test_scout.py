@@ -10,6 +10,7 @@ import torch
 from envs.signs import SIGNS, face
 from perception import checkpoint, scout
 from perception.checkpoint import CheckpointError
+from perception.lampcrops import hang
 from perception.scenes import LEAST_PX, MOST_PX, scene
 from perception.scout import BACKENDS, Scout, ScoutConfig, ScoutNet, best_of_each, describe, peaks
 from perception.scout_train import judge, matched
@@ -41,7 +42,8 @@ def street(height=400, width=520):
 
 def test_signs_of_all_sizes_are_found_where_they_are(shipped):
     photo, true_box = street()
-    found = shipped.find(photo)
+    found, lights = shipped.find(photo)
+    assert not (lights.score > 0.3).any()
     sure = found.box_px[found.score > 0.3]
     right, _ = matched(sure, true_box, np.ones(3, bool))
     assert right.sum() == 3 and len(sure) == 3
@@ -50,27 +52,41 @@ def test_signs_of_all_sizes_are_found_where_they_are(shipped):
 @pytest.mark.parametrize(("height", "width"), [(37, 41), (8, 300), (123, 77), (5, 5)])
 def test_photos_of_any_size_are_taken_and_boxes_stay_inside(shipped, height, width):
     photo = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
-    found = shipped.find(photo)
-    assert found.box_px.shape == (len(found.score), 4) and found.box_px.dtype == np.float32
-    assert (found.box_px >= 0).all() and (found.box_px <= [width, height, width, height]).all()
+    for found in shipped.find(photo):
+        assert found.box_px.shape == (len(found.score), 4) and found.box_px.dtype == np.float32
+        assert (found.box_px >= 0).all() and (found.box_px <= [width, height, width, height]).all()
 
 
 def test_a_photo_moved_by_some_pixels_has_its_boxes_moved(shipped):
     photo, true_box = street()
     moved = cv2.copyMakeBorder(photo, 5, 0, 11, 0, cv2.BORDER_REPLICATE)
-    found = shipped.find(moved)
+    found, _ = shipped.find(moved)
     right, _ = matched(found.box_px[found.score > 0.3], true_box + np.array([11, 5, 11, 5]), np.ones(3, bool))
     assert right.sum() == 3
 
 
 @pytest.mark.parametrize("value", [0, 255, 128])
 def test_nothing_is_found_in_nothing(shipped, value):
-    assert not (shipped.find(np.full((240, 320, 3), value, np.uint8)).score > 0.05).any()
+    for found in shipped.find(np.full((240, 320, 3), value, np.uint8)):
+        assert not (found.score > 0.05).any()
+
+
+def test_lights_of_all_sizes_are_found_and_are_no_signs(shipped):
+    """Heads drawn for this test before a grey street, of 20 to 90 px."""
+    rng, boxes = np.random.default_rng(3), []
+    lit = np.full((400, 520, 3), 0.45, np.float32)
+    lit[:90] = 0.85
+    for size, at in ((20, (80, 110)), (34, (200, 140)), (50, (320, 160)), (90, (440, 200))):
+        boxes.append(hang(lit, at, size, 0.5, rng))
+    signs, lights = shipped.find((255 * lit.clip(0, 1)).astype(np.uint8))
+    right, _ = matched(lights.box_px[lights.score > 0.3], np.array(boxes), np.ones(4, bool))
+    assert right.sum() >= 3 and (lights.score > 0.3).sum() <= 5
+    assert (signs.score > 0.5).sum() <= 1
 
 
 def test_same_photo_same_bytes_and_torch_agrees(shipped):
     photo, _ = street()
-    first, again, other = shipped.find(photo), Scout.load().find(photo), Scout.load(backend="torch").find(photo)
+    first, again, other = (eyes.find(photo)[0] for eyes in (shipped, Scout.load(), Scout.load(backend="torch")))
     assert first.box_px.tobytes() == again.box_px.tobytes() and first.score.tobytes() == again.score.tobytes()
     strong = first.score > 0.1
     np.testing.assert_allclose(first.score[strong], other.score[:strong.sum()], atol=PARITY)
@@ -85,7 +101,7 @@ def test_both_backends_give_the_same_numbers():
         model = ScoutNet(ScoutConfig(**meta["model"]))
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         seen.append(make(model)(pixels))
-    assert seen[0].shape == (1, 5, 12, 20)
+    assert seen[0].shape == (1, 10, 12, 20)
     np.testing.assert_allclose(*seen, atol=PARITY, rtol=PARITY)
 
 
@@ -133,12 +149,13 @@ def test_the_levels_overlap():
 
 
 def test_signs_of_unseen_scenes_are_found():
-    """At a score of 0.4, in scenes of a seed that training never drew: more than seven of ten, four of five rightly."""
+    """At a score of 0.4, in scenes of a seed that training never drew."""
     tensors, meta = checkpoint.load(scout.WEIGHTS)
     model = ScoutNet(ScoutConfig(**meta["model"]))
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     figures = judge(model, [scene(np.random.default_rng([99, k]), 256) for k in range(12)])
     assert figures["recall"] > 0.7 and figures["precision"] > 0.75
+    assert figures["light_ap50"] > 0.35
 
 
 def test_weights_that_are_no_scout_are_refused(tmp_path):

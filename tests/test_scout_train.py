@@ -7,16 +7,16 @@ import torch
 from envs.config import ConfigError
 from perception import checkpoint, scout_train
 from perception.checkpoint import CheckpointError
-from perception.scenes import Scene
+from perception.scenes import LIGHT, Scene
 from perception.scout import LOG_OF_PIXEL, ScoutConfig, ScoutNet, peaks
 from perception.scout_train import ScoutTrainConfig, ScoutTraining, batch_of, goal_of, judge, losses_of, matched
 
 TINY = ScoutConfig(half=4, quarter=8, eighth=8, depth=1)
 
 
-def plain_scene(boxes, counts, side=64):
+def plain_scene(boxes, counts, side=64, sign=0):
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    return Scene(np.full((side, side, 3), 90, np.uint8), boxes, np.zeros(len(boxes), np.int64), np.array(counts, bool))
+    return Scene(np.full((side, side, 3), 90, np.uint8), boxes, np.full(len(boxes), sign), np.array(counts, bool))
 
 
 @pytest.fixture
@@ -28,28 +28,34 @@ def config(tmp_path, monkeypatch):
     torch.set_num_threads(threads)
 
 
-def test_a_goal_read_back_is_the_box():
-    """What the network should answer, decoded as its answers are, gives the boxes it was made of."""
+@pytest.mark.parametrize(("kind", "sign"), [(0, 0), (1, LIGHT)])
+def test_a_goal_read_back_is_the_box(kind, sign):
+    """What the network should answer, decoded as its answers are, gives the boxes it was made of, of their kind."""
     boxes = [[10, 20, 30, 44], [40.5, 3.25, 53.0, 14.5]]
-    goal = goal_of(plain_scene(boxes, [True, True]))
+    goal = goal_of(plain_scene(boxes, [True, True], sign=sign))
     heat = np.log(goal["heat"].clip(1e-6, 1 - 1e-6) / (1 - goal["heat"].clip(1e-6, 1 - 1e-6)))
-    box, score = peaks(np.concatenate([heat[None], goal["box"]]).astype(np.float32))
+    box, score = peaks(np.concatenate([heat[kind, None], goal["box"][kind]]).astype(np.float32))
     found = box[score > 0.99]
     np.testing.assert_allclose(sorted(found.tolist()), boxes, atol=1e-3)
+    assert goal["heat"][1 - kind].max() == 0.0
 
 
 def test_what_does_not_matter_has_no_weight_and_no_centre():
     goal = goal_of(plain_scene([[8, 8, 56, 56]], [False]))
-    assert goal["weight"][8, 8] == 0.0 and goal["weight"][0, 0] == 1.0 and goal["heat"].max() == 0.0
+    assert goal["weight"][0, 8, 8] == 0.0 and goal["weight"][0, 0, 0] == 1.0 and goal["heat"].max() == 0.0
+    assert (goal["weight"][1] == 1.0).all()
     beside = goal_of(plain_scene([[8, 8, 56, 56], [20, 20, 32, 32]], [False, True]))
-    assert beside["weight"][6, 6] == 1.0 and beside["heat"][6, 6] == 1.0
+    assert beside["weight"][0, 6, 6] == 1.0 and beside["heat"][0, 6, 6] == 1.0
 
 
 def test_a_perfect_answer_costs_nothing_and_a_missed_sign_does():
     _, goal = batch_of([plain_scene([[10, 20, 30, 44]], [True])])
-    sharp = torch.where(goal["heat"] == 1.0, 12.0, -12.0)[:, None]
-    assert all(float(loss) < 1e-4 for loss in losses_of(torch.cat([sharp, goal["box"]], 1), goal))
-    heat, box = losses_of(torch.cat([torch.full_like(sharp, -5.0), goal["box"] + 0.5], 1), goal)
+    sharp = torch.where(goal["heat"] == 1.0, 12.0, -12.0)[:, :, None]
+
+    def losses(heat, box):
+        return losses_of(torch.cat([heat, box], 2).flatten(1, 2), goal)
+    assert all(float(loss) < 1e-4 for loss in losses(sharp, goal["box"]))
+    heat, box = losses(torch.full_like(sharp, -5.0), goal["box"] + 0.5)
     assert float(heat) > 4.0 and float(box) == pytest.approx(2.0, rel=1e-5)
 
 
@@ -83,6 +89,24 @@ def test_an_interrupted_run_goes_on_bit_for_bit(config, tmp_path):
         assert torch.equal(value, second.model.state_dict()[name]), name
     with pytest.raises(CheckpointError, match="other settings"):
         ScoutTraining(ScoutTrainConfig(**vars(config) | {"seed": 1}))
+
+
+def test_lights_can_be_learned_while_signs_stay_bit_for_bit(config, tmp_path):
+    first = ScoutTraining(config)
+    first.epoch()
+    val = [plain_scene([[10, 20, 30, 44]], [True])]
+    first.finish_epoch(judge(first.mean, val))
+    stem = config.out / "scout"
+    second = ScoutTraining(ScoutTrainConfig(**vars(config) | {"out": tmp_path / "lights", "signs": stem}))
+    before = {name: value.clone() for name, value in second.model.state_dict().items()}
+    second.epoch()
+    kept, _ = checkpoint.load(stem)
+    for name, value in second.model.state_dict().items():
+        if name.startswith("lights."):
+            assert value.dtype == torch.int64 or not torch.equal(value, before[name]), name
+        else:
+            assert torch.equal(value, kept[name].to(value.dtype)), name
+            assert torch.allclose(second.mean.state_dict()[name], value), name
 
 
 @pytest.mark.slow
