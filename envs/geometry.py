@@ -38,26 +38,36 @@ def world_from_ego(pose: Array, points_m: Array) -> Array:
 
 def stations(points_m: Array) -> Array:
     """Arc length (N,) [m] along a polyline (N, 2), starting at 0."""
-    return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points_m, axis=0).T))])
+    at = np.zeros(len(points_m))
+    step = points_m[1:] - points_m[:-1]
+    np.cumsum(np.hypot(step[:, 0], step[:, 1]), out=at[1:])
+    return at
 
 
 def headings(points_m: Array) -> Array:
     """Tangent direction (N,) [rad] of a polyline (N, 2) by central differences, not unwrapped."""
-    step = np.gradient(np.asarray(points_m, float), axis=0)
+    points = np.asarray(points_m, float)
+    step = np.empty_like(points)  # as np.gradient has it, in a fifth of the time on short lines
+    step[1:-1] = (points[2:] - points[:-2]) / 2
+    step[0], step[-1] = points[1] - points[0], points[-1] - points[-2]
     return np.arctan2(step[:, 1], step[:, 0])
 
 
 def offset_polyline(points_m: Array, left_m: float | Array) -> Array:
     """The polyline (N, 2) shifted `left_m` to its left (negative: right)."""
     heading = headings(points_m)
-    return points_m + np.stack([-np.sin(heading), np.cos(heading)], axis=1) * np.reshape(left_m, (-1, 1))
+    left = np.empty((len(heading), 2))
+    left[:, 0], left[:, 1] = -np.sin(heading), np.cos(heading)
+    return points_m + left * np.reshape(left_m, (-1, 1))
 
 
 def resample(points_m: Array, spacing_m: float) -> Array:
     """The polyline (N, 2) with equal steps of at most `spacing_m`, both ends kept."""
     station = stations(points_m)
     at = np.linspace(0.0, station[-1], max(2, int(np.ceil(station[-1] / spacing_m)) + 1))
-    return np.stack([np.interp(at, station, points_m[:, 0]), np.interp(at, station, points_m[:, 1])], axis=1)
+    even = np.empty((len(at), 2))
+    even[:, 0], even[:, 1] = np.interp(at, station, points_m[:, 0]), np.interp(at, station, points_m[:, 1])
+    return even
 
 
 def interpolate(points_m: Array, station_m: Array, at_m: Array) -> Array:
