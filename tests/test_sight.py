@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from perception import show, sight
+from perception.lampcrops import STATES, draw_crop
 from perception.photos import View
 from perception.roadfit import Curve
 from perception.roadscapes import COLUMNS, ROWS
+from perception.scout import Found
 from perception.show import PerceiveConfig
 from perception.sight import LINE_RGB, PATH_RGB, PhotoEyes
 
@@ -96,6 +98,35 @@ def test_pictures_of_the_cameras_own_view_are_for_the_camera_network(tmp_path):
     for more, seen_by in (({}, "camera network"), ({"horizon": 0.5}, "photo networks")):
         show.run(PerceiveConfig(paths=(tmp_path / "own.png",), out=tmp_path / "out", **more))
         assert json.loads((tmp_path / "out" / "percepts.json").read_text())[0]["seen_by"] == seen_by
+
+
+def drawn_head(state):
+    """A cut-out of a light that shows a state, 30 to 80 px high."""
+    heads = (draw_crop(np.random.default_rng(seed)) for seed in range(1000))
+    return next(crop for crop, shows in heads if shows == STATES.index(state) and 30 < crop.shape[0] < 80
+                and crop.shape[0] > 1.5 * crop.shape[1])
+
+
+def test_lights_that_are_on_are_told_above_the_horizon_only(eyes):
+    picture = np.full((400, 600, 3), 120, np.uint8)
+    boxes = []
+    for state, left, top in (("red", 40, 30), ("green", 200, 40), ("off", 350, 30), ("red", 480, 300)):
+        crop = drawn_head(state)
+        height, width = crop.shape[:2]
+        picture[top:top + height, left:left + width] = crop
+        boxes.append((left, top, left + width, top + height))
+    found = Found(np.array(boxes, np.float32), np.array([0.5, 0.9, 0.8, 0.9], np.float32))
+    lights, state = eyes._lit(picture, found, 200.0)
+    assert [STATES[k] for k in state] == ["green", "red"]  # best first; neither the dark one nor the one below
+    np.testing.assert_array_equal(lights.box_px, found.box_px[[1, 0]])
+    assert (lights.score <= [0.9, 0.5]).all() and (lights.score > [0.6, 0.3]).all()
+
+
+@pytest.mark.parametrize("horizon", [0.0, 0.02, 0.98, 1.0])
+def test_a_horizon_at_the_pictures_edge_breaks_nothing(eyes, horizon):
+    seen = eyes.look(motorway(320, 180), View(horizon=horizon))
+    assert np.isfinite(seen.path_px).all() and np.isfinite(seen.path_m).all()
+    json.dumps(sight.plain(seen), allow_nan=False)
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (31, 700), (600, 33)])
