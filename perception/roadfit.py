@@ -33,6 +33,7 @@ BENDS = np.concatenate([-np.geomspace(120, 1, 14), [0.0], np.geomspace(1, 120, 1
 BIN, APART = 0.1, 0.9  # of `aside`: of the histogram, and between two lines (a lane is 1.5 to 3 wide)
 NEAR_CELLS = 1.6  # a point this near to a curve, along its row, belongs to it
 MOST_PER_SIDE = 2
+ROAD_SHARE = 0.5  # what is likelier than this to be road is road
 ABSENT = -2  # TuSimple's x where a lane is not
 
 
@@ -137,16 +138,21 @@ def beside_the_car(curves: list[Curve], horizon: float) -> list[Curve]:
     return [curves[k] for k in sorted(chosen, key=lambda k: at[k])]
 
 
+def look_at(reader: RoadReader, image: Array, view: View) -> tuple[Array, list[Curve], float]:
+    """Share of road (48, 80), the lines beside the car, and the horizon: the view's, where it is known."""
+    road, line, horizon = reader.look(image)
+    horizon = horizon if view.horizon is None else view.horizon
+    return road, beside_the_car(curves_of(points_of(line, horizon)), horizon), horizon
+
+
 def lanes_of(reader: RoadReader, image: Array, view: View) -> tuple[list[list[int]], list[float]]:
     """For each line an x [px] for each of the view's rows, -2 where it is not; and how sure each is."""
     height, width = image.shape[:2]
-    _, line, horizon = reader.look(image)
-    if view.horizon is not None:
-        horizon = view.horizon
+    _, curves, horizon = look_at(reader, image, view)
     rows = np.array(view.h_samples)
     below = (rows + 0.5) / height * ROWS - horizon * ROWS
     lanes, shares = [], []
-    for curve in beside_the_car(curves_of(points_of(line, horizon)), horizon):
+    for curve in curves:
         is_told = below > max(NEAREST_CELLS, curve.first_row - 1.5)
         u = np.where(is_told, curve.at(np.where(is_told, below, 1.0)), -1) * width / COLUMNS
         x = np.where(is_told & (u >= 0) & (u < width), np.round(u), ABSENT).astype(int)
@@ -176,8 +182,12 @@ def write_lanes(pictures: Pictures, out: Path, view: View) -> dict[str, Any]:
 def road_mask(reader: RoadReader, image: Array) -> Array:
     """Where the road is, uint8 (H, W) of 0 and 1."""
     road, _, _ = reader.look(image)
-    share = cv2.resize(road, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray((share > 0.5).astype(np.uint8))
+    return is_road(road, image.shape[1::-1]).astype(np.uint8)
+
+
+def is_road(road: Array, size_px: tuple[int, int]) -> Array:
+    """Where the road is in a picture (width, height), bool (H, W), by the shares of its cells."""
+    return np.asarray(cv2.resize(road, size_px, interpolation=cv2.INTER_LINEAR) > ROAD_SHARE)
 
 
 def write_masks(pictures: Pictures, out: Path, view: View) -> dict[str, Any]:

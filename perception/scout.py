@@ -9,7 +9,7 @@ business; weights are made in scout_train.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -134,18 +134,18 @@ class Scout:
         checkpoint.restore(model, tensors, source)  # from float16 to the network's float32
         return Scout(model, backend)
 
-    def find(self, photo: Array) -> tuple[Found, ...]:
-        """The things of each of KINDS in a photo uint8 (H, W, 3) RGB of any size."""
-        levels = [self._look(photo, scale) for scale in _scales(*photo.shape[:2])]
+    def find(self, photo: Array, kinds: Sequence[str] = KINDS) -> tuple[Found, ...]:
+        """The things of each of some KINDS in a photo uint8 (H, W, 3) RGB of any size."""
+        levels = [self._look(photo, scale, kinds) for scale in _scales(*photo.shape[:2])]
         return tuple(best_of_each(*(np.concatenate(values) for values in zip(*parts, strict=True)))
                      for parts in zip(*levels, strict=True))
 
-    def _look(self, photo: Array, scale: float) -> list[tuple[Array, Array]]:
+    def _look(self, photo: Array, scale: float, kinds: Sequence[str]) -> list[tuple[Array, Array]]:
         """Boxes in the photo's pixels and scores of each kind at one level."""
         seen, shrink = _level(photo, scale)
-        heads = self._net(_as_input(seen))[0]
+        heads = np.split(self._net(_as_input(seen))[0], len(KINDS))
         height, width = photo.shape[:2]
-        found = (peaks(part) for part in np.split(heads, len(KINDS)))
+        found = (peaks(heads[KINDS.index(kind)]) for kind in kinds)
         return [((box * shrink).clip(0, [width, height, width, height]).astype(np.float32), score)
                 for box, score in found]
 

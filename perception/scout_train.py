@@ -196,11 +196,11 @@ def batch_of(scenes: list[Scene]) -> tuple[Tensor, dict[str, Tensor]]:
 def goal_of(one: Scene) -> dict[str, Array]:
     """The goals of each of KINDS, stacked before what `_goal` gives."""
     is_light = one.sign == LIGHT
-    goals = [_goal(one, rows) for rows in (~is_light, is_light)]
+    goals = [_goal(one, which) for which in (~is_light, is_light)]
     return {name: np.stack([goal[name] for goal in goals]) for name in goals[0]}
 
 
-def _goal(one: Scene, rows: Array) -> dict[str, Array]:
+def _goal(one: Scene, which: Array) -> dict[str, Array]:
     """Of some of a scene's things: heat (h, w) float32, a Gaussian at each, 1 in its cell; weight (h, w), 0 where it
     does not matter; box (4, h, w) offsets and log sizes, and has_box (h, w) where they count.
     """
@@ -208,11 +208,11 @@ def _goal(one: Scene, rows: Array) -> dict[str, Array]:
     heat, weight = np.zeros((side, side), np.float32), np.ones((side, side), np.float32)
     box, has_box = np.zeros((4, side, side), np.float32), np.zeros((side, side), np.float32)
     middle = np.arange(side) + 0.5
-    for (left, top, right, bottom), counts in zip(one.box_px[rows] / STRIDE_PX, one.counts[rows], strict=True):
+    for (left, top, right, bottom), counts in zip(one.box_px[which] / STRIDE_PX, one.counts[which], strict=True):
         x, y, w, h = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
         if not counts:
-            rows_in, columns = ((np.abs(middle - at) < size / 2 + 0.5) for at, size in ((y, h), (x, w)))
-            weight[np.ix_(rows_in, columns)] = 0.0
+            rows, columns = ((np.abs(middle - at) < size / 2 + 0.5) for at, size in ((y, h), (x, w)))
+            weight[np.ix_(rows, columns)] = 0.0
             continue
         row, column = (min(max(int(v), 0), side - 1) for v in (y, x))
         off_x, off_y = x - middle, y - middle

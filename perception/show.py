@@ -32,18 +32,16 @@ from perception import photos, sight
 from perception.checkpoint import replace_file
 from perception.perceiver import NO_SIGN, Perceiver, Percept
 from perception.photos import PICTURES, InputError
-from perception.sight import PhotoEyes, outlined
+from perception.sight import LINE_RGB, PATH_RGB, SIGN_RGB, STATE_RGB, PhotoEyes, outlined
 from perception.surroundings import Surroundings
 
 VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 OVERLAY = "overlay"  # the task of this file; the others are rows of photos.PHOTO_TASKS
 SHOWN_WIDTH_PX = 960
 SURE = 0.25  # things less likely to be there are not drawn; the JSON has them
-PATH_RGB, BOUNDARY_RGB, STOP_RGB = (60, 220, 90), (255, 190, 40), (255, 70, 70)
-SIGN_RGB, LEAD_RGB = (255, 60, 160), (80, 170, 255)
+BOUNDARY_RGB, STOP_RGB, LEAD_RGB = LINE_RGB, (255, 70, 70), (80, 170, 255)
 THINGS_RGB = {"vehicles": (90, 200, 255), "people": (255, 150, 90), "lights": (170, 170, 170), "signs": SIGN_RGB}
-PHASE_RGB = {"off": (170, 170, 170), "red": (255, 60, 60), "red_yellow": (255, 150, 40), "yellow": (255, 220, 60),
-             "green": (70, 235, 110)}
+PHASE_RGB = STATE_RGB | {"off": (170, 170, 170), "red_yellow": (255, 150, 40)}
 
 
 @dataclass(frozen=True)

@@ -20,20 +20,19 @@ from perception.lampcrops import OFF, STATES
 from perception.lightnet import SIDE_PX, LightReader, squeezed
 from perception.namer import Namer
 from perception.photos import View
-from perception.roadfit import NEAREST_CELLS, Curve, beside_the_car, curves_of, points_of
+from perception.roadfit import NEAREST_CELLS, ROAD_SHARE, Curve, is_road, look_at
 from perception.roadnet import RoadReader
 from perception.roadscapes import COLUMNS, ROWS
 from perception.scout import Found, Scout
-from perception.street_photos import LEAST_SCORE, named
+from perception.street_photos import LEAST_SCORE, named, told
 
 USUAL_FOV_DEG = 60.0  # of dashboard cameras, where nothing is said
 HALF_LANE_M = 1.75
 LIGHT_MARGIN = 0.05  # of a light's box, on each side of what is read
-ROAD_SHARE = 0.5
 STEPS = 24  # points of a line
 LEAST_SHOWN_PX, MOST_SHOWN_PX = 960, 1920  # width of what is drawn
 SURE_SIGN, SURE_LIGHT = 0.5, 0.38  # what is less likely to be there is not drawn; the JSON has it
-STATE_RGB = {"red": (255, 60, 60), "yellow": (255, 220, 60), "green": (70, 235, 110), "off": (170, 170, 170)}
+STATE_RGB = {"red": (255, 60, 60), "yellow": (255, 220, 60), "green": (70, 235, 110)}
 ROAD_RGB, PATH_RGB, LINE_RGB, SIGN_RGB = (40, 200, 80), (60, 220, 90), (255, 190, 40), (255, 60, 160)
 
 
@@ -65,15 +64,13 @@ class PhotoEyes:
     def look(self, picture: Array, view: View) -> Sight:
         """See a picture uint8 (H, W, 3) RGB of any size; `view` tells what is known of its camera."""
         height, width = picture.shape[:2]
-        road, line, horizon = self._reader.look(picture)
-        horizon = horizon if view.horizon is None else view.horizon
-        curves = beside_the_car(curves_of(points_of(line, horizon)), horizon)
+        road, curves, horizon = look_at(self._reader, picture, view)
         cell_px = np.array([width / COLUMNS, height / ROWS])
         path = _path(curves, road, horizon, (1 / CameraConfig().height_m) * cell_px[1] / cell_px[0])
         found, lights = self._scout.find(picture)
         row, score = named(self._namer, picture, found)
         lights, state = self._lit(picture, lights, horizon * height)
-        best = [k for k in np.argsort(-score, kind="stable").tolist() if score[k] >= LEAST_SCORE]
+        best = told(score)
         return Sight(
             road=road, horizon=horizon,
             lines_px=tuple(_points(curve, horizon) * cell_px for curve in curves),
@@ -91,7 +88,7 @@ class PhotoEyes:
         crops = np.array([squeezed(around(picture, box)) for box in found.box_px[rows]], np.uint8)
         shares = self._lamps.read(crops.reshape(-1, SIDE_PX, SIDE_PX, 3))[:, :OFF]
         score = found.score[rows] * shares.max(1)
-        order = [k for k in np.argsort(-score, kind="stable").tolist() if score[k] >= LEAST_SCORE]
+        order = told(score)
         return Found(found.box_px[rows][order], score[order]), shares.argmax(1)[order]
 
 
@@ -135,10 +132,10 @@ def _middle_of(road: Array, horizon: float) -> Array:
     rows, middles = [], []
     at = COLUMNS / 2
     for row in range(ROWS - 1, math.ceil(horizon * ROWS + NEAREST_CELLS), -1):
-        is_road = np.flatnonzero(road[row] > ROAD_SHARE)
-        if len(is_road) == 0:
+        paved = np.flatnonzero(road[row] > ROAD_SHARE)
+        if len(paved) == 0:
             break
-        stretches = np.split(is_road, np.flatnonzero(np.diff(is_road) > 1) + 1)
+        stretches = np.split(paved, np.flatnonzero(np.diff(paved) > 1) + 1)
         stretch = min(stretches, key=lambda part: np.abs(part + 0.5 - at).min())
         at = float(stretch.mean()) + 0.5
         rows.append(row + 0.5)
@@ -175,13 +172,13 @@ def plain(sight: Sight) -> dict[str, Any]:
 
 
 def drawn(picture: Array, sight: Sight) -> Array:
-    """The picture at 960 to 1920 px of width with road, lines, path and signs drawn in."""
+    """The picture at 960 to 1920 px of width with road, lines, path, signs and lights drawn in."""
     height, width = picture.shape[:2]
     scale = min(max(width, LEAST_SHOWN_PX), MOST_SHOWN_PX) / width
     size = round(width * scale), round(height * scale)
     shown = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    is_road = cv2.resize(sight.road, size, interpolation=cv2.INTER_LINEAR) > ROAD_SHARE
-    shown[is_road] = (0.72 * shown[is_road] + 0.28 * np.array(ROAD_RGB)).astype(np.uint8)
+    paved = is_road(sight.road, size)
+    shown[paved] = (0.72 * shown[paved] + 0.28 * np.array(ROAD_RGB)).astype(np.uint8)
     thick = max(2, round(size[0] / 480))
     for points, colour in [(points, LINE_RGB) for points in sight.lines_px] + [(sight.path_px, PATH_RGB)]:
         at = (points * scale).clip(-5000, 5000).round().astype(np.int32)

@@ -31,14 +31,18 @@ def find_signs(pictures: Pictures, out: Path, view: View) -> dict[str, Any]:
     scout, namer = Scout.load(), Namer.load()
     rows: list[tuple[object, ...]] = []
     for file, photo in pictures:
-        found, _ = scout.find(photo)
+        (found,) = scout.find(photo, ("sign",))
         row, score = named(namer, photo, found)
-        for k in np.argsort(-score, kind="stable"):
-            if score[k] >= LEAST_SCORE:
-                box = (f"{value:.1f}" for value in found.box_px[k])
-                rows.append((file.name, *box, int(GTSRB_CLASS[row[k]]), f"{score[k]:.4f}"))
+        for k in told(score):
+            box = (f"{value:.1f}" for value in found.box_px[k])
+            rows.append((file.name, *box, int(GTSRB_CLASS[row[k]]), f"{score[k]:.4f}"))
     write_csv(out, HEADER, rows)
     return {"rows": len(rows)}
+
+
+def told(score: Array) -> list[int]:
+    """Which of things with scores (K,) are told, best first."""
+    return [k for k in np.argsort(-score, kind="stable").tolist() if score[k] >= LEAST_SCORE]
 
 
 def named(namer: Namer, photo: Array, found: Found) -> tuple[Array, Array]:
