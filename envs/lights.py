@@ -44,7 +44,8 @@ _SLACK_S = 1e-6  # so that a phase of whole seconds begins exactly at a step of 
 # and 40 to the side: a head beside the line is out of view, as it is to a driver under a low roof, and what hangs over
 # the line is too. So the near head stands 3.5 m behind the line (RiLSA 5.2 asks for that distance), and it is repeated
 # on the far side of the junction, as in most countries outside Germany: on a post beside the lane straight on, and on
-# roads of two and more lanes also on an arm over it.
+# roads of two and more lanes also on arms over them. A post beside the road speaks for the rightmost lanes alone: where
+# lanes farther left have a light of their own, it hangs over them, so that its place says whose it is from afar.
 NEAR_BEHIND_LINE_M = 3.5
 FAR_BEHIND_M = 1.0  # into the arm straight on
 FAR_SHORTEST_M, FAR_LONGEST_M = 8.0, 45.0  # from the stop line
@@ -266,12 +267,12 @@ def _heads_of(network: RoadNetwork, arm: list[Lane]) -> Iterator[tuple[int, floa
 
     near = _off_road(network, line + NEAR_BEHIND_LINE_M * ahead + beside * right, right)
     far = _across(network, lane, ahead, right, beside)
-    by_group = {bound.signal: bound for bound in arm}  # the rightmost lane of each
-    for place, bound in enumerate(reversed(by_group.values())):
-        aside = 0.45 * place * right  # heads of several groups stand side by side
-        yield row(bound, near + aside, POST_HEIGHT_M)
-        if len(arm) == 1 or len(by_group) > 1:
-            yield row(bound, far + aside, POST_HEIGHT_M)
+    over = {bound.signal: bound for bound in arm if bound.signal != lane.signal}  # the rightmost lane of each group
+    yield row(lane, near, POST_HEIGHT_M)
+    for bound in over.values():
+        yield row(bound, near, ARM_HEIGHT_M, arm_m=float((near - bound.centre_m[-1]) @ right))
+    if over or len(arm) == 1:
+        yield row(lane, far, POST_HEIGHT_M)
     if len(arm) > 1:
         for bound in arm:
             yield row(bound, far, ARM_HEIGHT_M, arm_m=max(0.0, float((far - bound.centre_m[-1]) @ right)))
