@@ -3,7 +3,8 @@
 Goodfellow et al. 2015 ("Explaining and Harnessing Adversarial Examples", eq. in section 4) take one step of the
 gradient's sign; Madry et al. 2018 ("Towards Deep Learning Models Resistant to Adversarial Attacks", section 2.1) take
 many small ones from a random start and come back into the box after each. Both know the network and the truth, and
-raise the loss of the heads of ATTACKED. Whole grey levels come out: what a camera could have delivered.
+raise the loss of the heads of ATTACKED. Whole grey levels come out: what a camera could have delivered. Frames moved so
+can be learned from, too (`nanodrive perceive --train --attacked`).
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ ATTACKS: dict[str, Attack] = {
     "pgd_2": Attack(2.0, 0.5, 10, True),
 }
 """By name: L-infinity, in grey levels of 255."""
+TRAINED_AGAINST = Attack(2.0, 2.5, 1, True)  # one step of 1.25 times the reach: Wong et al. 2020 ("Fast is better ...")
 
 
 def attack(name: str, model: DriveNet, frames: Frames, rng: np.random.Generator) -> Array:
@@ -64,13 +66,28 @@ def attack(name: str, model: DriveNet, frames: Frames, rng: np.random.Generator)
         rows = np.arange(start, min(start + BATCH, len(frames)))
         targets = dataset.targets(frames.labels, rows, frames.camera)
 
-        def loss(pixels: Tensor, targets: dict[str, Tensor] = targets) -> Tensor:
-            outputs = model.look(soft_glance(pixels), soft_band(pixels), targets["command"])
-            return torch.stack([task.weight * task.loss(outputs, targets) for task in TASKS
-                                if task.name in ATTACKED]).sum()
-
-        out[rows] = raised(ATTACKS[name], frames.rgb[rows], loss, rng)
+        out[rows] = raised(ATTACKS[name], frames.rgb[rows], harm(model, targets), rng)
     return out
+
+
+def harm(model: DriveNet, targets: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
+    """What an attack raises: the loss of the heads of ATTACKED as a function of pixels (N, H, W, 3) in 0 to 255."""
+    def loss(pixels: Tensor) -> Tensor:
+        outputs = model.look(soft_glance(pixels), soft_band(pixels), targets["command"])
+        return torch.stack([task.weight * task.loss(outputs, targets) for task in TASKS
+                            if task.name in ATTACKED]).sum()
+    return loss
+
+
+def against(model: DriveNet, images: Array, targets: dict[str, Tensor], rng: np.random.Generator) -> Array:
+    """Images uint8 (N, H, W, 3) as TRAINED_AGAINST changes them against a network in training, which stays as it is.
+
+    Batch normalisation goes by the running statistics meanwhile: frames of an attack shall not enter them twice.
+    """
+    model.eval()
+    moved = raised(TRAINED_AGAINST, images, harm(model, targets), rng)
+    model.train()
+    return moved
 
 
 def raised(how: Attack, images: Array, loss: Callable[[Tensor], Tensor], rng: np.random.Generator) -> Array:

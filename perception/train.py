@@ -25,6 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 from envs.config import require, require_within
 from envs.geometry import Array
 from perception import checkpoint, dataset, metrics, surroundings
+from perception.attacks import against
 from perception.calibration import fitted
 from perception.claims import claims_of
 from perception.dataset import Frames, Look
@@ -73,12 +74,15 @@ class TrainConfig:
     """of weights, order and augmentation"""
     looks: float = 0.35
     """how strongly the glances are disturbed (perception/looks.py), 0 to 1"""
+    attacked: float = 0.0
+    """share of every batch that an attack on the present weights has changed (perception/attacks.py), 0 to 1"""
     model: ModelConfig = field(default_factory=ModelConfig)
     """widths and heads of the network"""
 
     def __post_init__(self) -> None:
         require_within(self, [("epochs", 1, 10_000), ("batch", 2, 4096), ("rate", 1e-6, 1.0),
                                ("patience", 1, 10_000), ("weight_decay", 0.0, 1.0), ("looks", 0.0, 1.0),
+                               ("attacked", 0.0, 1.0),
                                ("minutes", 0.0, 1e5), ("threads", 1, 256), ("seed", 0, 2**31)])
         require(self.batch >= 2 * self.threads, f"batch is {self.batch} for {self.threads} threads; give two frames to "
                 "each thread at least")
@@ -185,6 +189,8 @@ class Training:
         targets = dataset.targets(train.labels, rows, train.camera)
         look = Look.draw(len(rows), rng)
         seen = np.stack([disturbed(frame, rng, self.config.looks) for frame in train.rgb[rows]])
+        if few := round(self.config.attacked * len(rows)):
+            seen[:few] = against(replica, seen[:few], dataset.targets(train.labels, rows[:few], train.camera), rng)
         glance, band = (look.applied(pixels, rng).contiguous(memory_format=torch.channels_last)
                         for pixels in (glance_of(torch.from_numpy(seen)), band_of(torch.from_numpy(seen))))
         outputs = replica.look(glance, band, targets["command"])

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from envs.config import CameraConfig
-from perception.attacks import ATTACKS, Attack, attack, raised, soft_band, soft_glance
+from perception import dataset
+from perception.attacks import ATTACKS, Attack, against, attack, harm, raised, soft_band, soft_glance
 from perception.glides import glide
 from perception.model import DriveNet, band_of, glance_of
 from perception.perceiver import WEIGHTS, load_network
@@ -62,3 +63,19 @@ def test_attacks_leave_the_network_as_it_was():
     assert np.array_equal(first, attack("fgsm_2", model, frames, np.random.default_rng(0)))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_frames_to_learn_against_are_within_reach_and_harm_the_network_as_it_is():
+    """The network stays in training, and no weight, gradient or running statistic of it is touched."""
+    model, camera = load_network(WEIGHTS)
+    frames, rows = glide(10_001, "clear", 4, camera), np.arange(4)
+    targets = dataset.targets(frames.labels, rows, camera)
+    before = {name: value.clone() for name, value in model.train().state_dict().items()}
+    moved = against(model, frames.rgb[rows], targets, np.random.default_rng(0))
+    assert model.training and all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert 1 <= int(np.abs(moved.astype(int) - frames.rgb[rows]).max()) <= 2
+    loss = harm(model.eval(), targets)
+    with torch.no_grad():
+        clean, spoilt = (float(loss(torch.from_numpy(images).float())) for images in (frames.rgb[rows], moved))
+    assert spoilt > 1.1 * clean

@@ -55,7 +55,7 @@ def test_interrupted_run_goes_on_bit_for_bit(config, tmp_path):
 
 
 def test_threads_share_a_batch_and_two_runs_agree(config, tmp_path):
-    runs = [stopped_after(replace(config, out=tmp_path / name, threads=2), 1) for name in ("a", "b")]
+    runs = [stopped_after(replace(config, out=tmp_path / name, threads=2, attacked=0.5), 1) for name in ("a", "b")]
     for name, value in runs[0].model.state_dict().items():
         assert torch.equal(value, runs[1].model.state_dict()[name]), name
     with pytest.raises(ConfigError, match="two frames to each thread"):
@@ -119,7 +119,8 @@ def test_no_data_is_said_in_one_sentence(tmp_path):
         train.run(TrainConfig(data=tmp_path / "nothing", out=tmp_path / "run"))
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch": 1}, {"rate": float("nan")}, {"threads": 0}])
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch": 1}, {"rate": float("nan")}, {"threads": 0},
+                                    {"attacked": 1.5}])
 def test_bad_settings_are_refused(change):
     with pytest.raises(ConfigError):
         TrainConfig(**change)
