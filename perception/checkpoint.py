@@ -91,36 +91,6 @@ def restore(module: nn.Module, tensors: dict[str, Tensor], source: str | Path) -
     module.load_state_dict(tensors)
 
 
-def save_training(stem: str | Path, model: nn.Module, mean: nn.Module, optimizer: torch.optim.Optimizer,
-                  meta: dict[str, Any]) -> None:
-    """`save` all that a training run needs to go on bit for bit: weights, their running mean, and the optimizer."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"mean.{k}": v for k, v in mean.state_dict().items()}
-    for index, slots in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
-    save(stem, tensors, meta)
-
-
-def restore_training(stem: str | Path, model: nn.Module, mean: nn.Module, optimizer: torch.optim.Optimizer,
-                     wanted: dict[str, Any], what: str = "settings") -> dict[str, Any]:
-    """Go on where `save_training` stopped, and return its `meta`.
-
-    Raises CheckpointError where `meta` differs from `wanted`: the run had another `what`.
-    """
-    tensors, meta = load(stem)
-    if any(meta.get(name) != value for name, value in wanted.items()):
-        raise CheckpointError(f"{stem} belongs to a run with other {what}; name another --out, or delete it")
-    for prefix, module in (("model.", model), ("mean.", mean)):
-        restore(module, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}, stem)
-    state: dict[int, dict[str, Tensor]] = {}  # of the optimizer, by parameter
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, slot = name.split(".")
-            state.setdefault(int(index), {})[slot] = value
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-    return meta
-
-
 def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights as float16, as networks are shipped; `restore` makes them whole again.
 

@@ -6,7 +6,6 @@ in a frame a light stands, and whose it is, is the camera network's business (mo
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,9 +22,9 @@ from envs.config import require_within
 from envs.geometry import Array
 from perception import checkpoint
 from perception.lampcrops import STATES, draw_crop
+from perception.learner import Learner
 from perception.model import convolution, normalised
 from perception.photos import Pictures, View, write_csv
-from perception.schedule import one_cycle, take_step
 
 WEIGHTS = Path(__file__).parent / "weights" / "lights"
 SIDE_PX = 32
@@ -97,33 +96,23 @@ def run(config: LightTrainConfig) -> dict[str, Any]:
             "duration_s": round(time.monotonic() - started, 1)}
 
 
-class Training:
-    """The state of a run: weights, their running mean, the optimizer. On disk every SAVED_STEPS."""
+class Training(Learner[LightNet]):
+    """The state of a run. On disk every SAVED_STEPS."""
 
     def __init__(self, config: LightTrainConfig) -> None:
         torch.manual_seed(config.seed)
+        super().__init__(LightNet(), config.steps, config.rate, 0.05, AVERAGE_DECAY)
         self.config, self.settings = config, {k: v for k, v in asdict(config).items() if k != "out"}
-        self.model = LightNet()
-        self.mean = copy.deepcopy(self.model).requires_grad_(False).eval()
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=0.05)
-        self.step = 0
-        if checkpoint.exists(config.out / "state"):
-            self.step = checkpoint.restore_training(config.out / "state", self.model, self.mean, self.optimizer, {
-                "kind": "lights training", "settings": self.settings})["step"]
+        self.resume(config.out / "state", {"kind": "lights training", "settings": self.settings})
 
     def learn(self) -> None:
         """One step on fresh cut-outs."""
         rng = np.random.default_rng([self.config.seed, 0, self.step])
         torch.manual_seed(int(rng.integers(2**62)))  # dropout
         crops, states = drawn(self.config.batch, rng)
-        loss = cross_entropy(self.model(normalised(crops)), torch.from_numpy(states), label_smoothing=0.02)
-        loss.backward()  # type: ignore[no-untyped-call]
-        rate = self.config.rate * one_cycle(self.step / self.config.steps)
-        take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
-        self.step += 1
+        self.follow(cross_entropy(self.model(normalised(crops)), torch.from_numpy(states), label_smoothing=0.02))
         if self.step % SAVED_STEPS == 0:
-            checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
-                "kind": "lights training", "settings": self.settings, "step": self.step})
+            self.save_state(self.config.out / "state", {"kind": "lights training", "settings": self.settings})
 
 
 class LightReader:

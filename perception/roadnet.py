@@ -28,10 +28,10 @@ from envs.geometry import Array
 from envs.lane_lines import anchor_rows
 from perception import checkpoint, dataset
 from perception.dataset import Frames
+from perception.learner import Learner
 from perception.looks import disturbed
 from perception.model import convolution, folded, normalised
 from perception.roadscapes import COLUMNS, HEIGHT_PX, RIDGE_CELLS, ROWS, WIDTH_PX, Scape, draw_scape
-from perception.schedule import one_cycle, take_step
 from perception.workers import worker_pool
 
 WEIGHTS = Path(__file__).parent / "weights" / "road"
@@ -232,24 +232,20 @@ def _pictures(config: RoadTrainConfig) -> tuple[Pictures, dict[str, Pictures]]:
     return joined(train), val  # copies: what was drawn is let go
 
 
-class Training:
-    """The state of a run: weights, their running mean, the optimizer. On disk after every epoch."""
+class Training(Learner[RoadNet]):
+    """The state of a run. On disk after every epoch."""
 
     def __init__(self, config: RoadTrainConfig, steps_each: int) -> None:
-        self.config, self.steps = config, steps_each * config.epochs
-        self.settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()
-                         if k not in ("out", "minutes", "workers")}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.model = RoadNet()
-        self.mean = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=0.03)
-        self.epoch, self.step = 0, 0
+            super().__init__(RoadNet(), steps_each * config.epochs, config.rate, 0.03, AVERAGE_DECAY)
+        self.config = config
+        self.settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()
+                         if k not in ("out", "minutes", "workers")}
+        self.epoch = 0
         self.figures: dict[str, float] = {}
-        if checkpoint.exists(config.out / "state"):
-            meta = checkpoint.restore_training(config.out / "state", self.model, self.mean, self.optimizer, {
-                "kind": "road training", "settings": self.settings, "steps": self.steps}, "settings or pictures")
-            self.epoch, self.step, self.figures = meta["epoch"], meta["step"], meta["figures"]
+        if meta := self.resume(config.out / "state", {"kind": "road training", "settings": self.settings}):
+            self.epoch, self.figures = meta["epoch"], meta["figures"]
 
     def learn(self, pictures: Pictures) -> float:
         """One pass in a random order; returns the last batch's loss."""
@@ -258,21 +254,16 @@ class Training:
         self.model.train()
         for rgb, labels, horizon in _batches(pictures, self.config.batch, rng):
             logits, rows = self.model(normalised(rgb).contiguous())
-            loss = road_loss(logits, rows, torch.from_numpy(labels), torch.from_numpy(horizon))
-            loss.backward()  # type: ignore[no-untyped-call]
-            rate = self.config.rate * one_cycle(self.step / self.steps)
-            take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
-            self.step += 1
-        return float(loss.detach())
+            loss = self.follow(road_loss(logits, rows, torch.from_numpy(labels), torch.from_numpy(horizon)))
+        return loss
 
     def save(self, figures: dict[str, float]) -> None:
         """The mean weights as they are shipped, and the state to go on from."""
         self.figures = figures
         checkpoint.save(self.config.out / "road", checkpoint.halved(self.mean.state_dict()), {
             "kind": "road", "settings": self.settings, "epoch": self.epoch, "figures": figures})
-        checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
-            "kind": "road training", "settings": self.settings, "epoch": self.epoch, "step": self.step,
-            "steps": self.steps, "figures": figures})
+        self.save_state(self.config.out / "state", {
+            "kind": "road training", "settings": self.settings, "epoch": self.epoch, "figures": figures})
 
 
 def _batches(pictures: Pictures, size: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array, Array]]:

@@ -7,7 +7,6 @@ TensorBoard with pictures. How photos are looked at is scout.py's business.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from dataclasses import asdict, dataclass, field
@@ -24,9 +23,9 @@ from torch.utils.tensorboard import SummaryWriter
 from envs.config import require_within
 from envs.geometry import Array
 from perception import checkpoint
+from perception.learner import Learner
 from perception.metrics import boxes_iou, interpolated_precision
 from perception.scenes import LIGHT, Scene, scene, world_frames
-from perception.schedule import one_cycle, take_step
 from perception.scout import KINDS, LOG_OF_PIXEL, STRIDE_PX, Found, ScoutConfig, ScoutNet, best_of_each, describe, peaks
 
 AVERAGE_DECAY = 0.998  # of the exponential mean of the weights, per step
@@ -101,23 +100,21 @@ def run(config: ScoutTrainConfig) -> dict[str, Any]:
             "figures": training.best["figures"], "duration_s": round(time.monotonic() - started, 1)}
 
 
-class ScoutTraining:
-    """The state of a run: weights, their running mean, the optimizer, what was best. On disk after every epoch."""
+class ScoutTraining(Learner[ScoutNet]):
+    """The state of a run, and what was best. On disk after every epoch."""
 
     def __init__(self, config: ScoutTrainConfig) -> None:
         self.config = config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.model = ScoutNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model = ScoutNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.signs is not None:
-            _keep_signs(self.model, config.signs)
-        self.mean = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
-        self.step = 0
+            _keep_signs(model, config.signs)
+        super().__init__(model, config.steps, config.rate, config.weight_decay, AVERAGE_DECAY, WARM_UP)
         self.best: dict[str, Any] = {"step": 0, "figures": {"ap50": -1.0, "light_ap50": -1.0}}
         self.frames = world_frames(range(config.towns), config.seed)
-        if checkpoint.exists(config.out / "state"):
-            self._resume()
+        if meta := self.resume(config.out / "state", {"settings": self._settings()}):
+            self.best = meta["best"]
 
     def should_go_on(self) -> bool:
         """Whether steps are left and the best ones are not too long ago."""
@@ -140,10 +137,7 @@ class ScoutTraining:
         """One step on a batch; returns the losses."""
         pixels, goal = batch_of(scenes)
         heat_loss, box_loss = losses_of(self.model(pixels), goal)
-        (heat_loss + BOX_WEIGHT * box_loss).backward()  # type: ignore[no-untyped-call]
-        rate = self.config.rate * one_cycle(self.step / self.config.steps, WARM_UP)
-        take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
-        self.step += 1
+        self.follow(heat_loss + BOX_WEIGHT * box_loss)
         return float(heat_loss.detach()), float(box_loss.detach())
 
     def finish_epoch(self, figures: dict[str, float]) -> bool:
@@ -154,19 +148,14 @@ class ScoutTraining:
             checkpoint.save(self.config.out / "scout", checkpoint.halved(self.mean.state_dict()),
                             describe(self.mean) | {"step": self.step, "figures": self.best["figures"],
                                                     "settings": self._settings()})
-        checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
-            "kind": "scout training", "settings": self._settings(), "step": self.step, "best": self.best})
+        self.save_state(self.config.out / "state", {
+            "kind": "scout training", "settings": self._settings(), "best": self.best})
         return is_best
 
     def _settings(self) -> dict[str, Any]:
         """What makes two runs the same."""
         settings = asdict(self.config) | {"signs": self.config.signs is not None and self.config.signs.name}
         return {k: v for k, v in settings.items() if k not in ("out", "patience", "threads")}
-
-    def _resume(self) -> None:
-        meta = checkpoint.restore_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
-            "settings": self._settings()})
-        self.step, self.best = meta["step"], meta["best"]
 
 
 def _keep_signs(model: ScoutNet, stem: Path) -> None:

@@ -30,11 +30,11 @@ from perception.calibration import fitted
 from perception.claims import claims_of
 from perception.dataset import Frames, Look
 from perception.glimpse import Glimpse
+from perception.learner import Learner
 from perception.looks import disturbed
 from perception.model import DriveNet, ModelConfig, band_of, describe, glance_of
 from perception.namer import Namer
 from perception.perceiver import READER, Perceiver, Percept, calibrated
-from perception.schedule import one_cycle, take_step
 from perception.show import overlay
 from perception.tasks import TASKS
 
@@ -124,32 +124,31 @@ def run(config: TrainConfig) -> dict[str, Any]:
             "train_frames": len(train), "val_frames": len(val), "duration_s": round(time.monotonic() - started, 1)}
 
 
-class Training:
-    """The state of a run: weights, their running mean, the optimizer, what was best. On disk after every epoch."""
+class Training(Learner[DriveNet]):
+    """The state of a run, and what was best. On disk after every epoch."""
 
     def __init__(self, config: TrainConfig, train: Frames) -> None:
         self.config, self.camera = config, train.camera
         self.namer, self.glimpse = Namer.load(READER), Glimpse.load()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.model = DriveNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model = DriveNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.start is not None:
             tensors, _ = checkpoint.load(config.start)
-            checkpoint.restore(self.model, tensors, config.start)
+            checkpoint.restore(model, tensors, config.start)
         else:
             path = torch.from_numpy(train.labels["path_m"])
-            self.model.path_mean.copy_(path.mean(0))
-            self.model.path_std.copy_(path.std(0).clamp(min=0.05))
-        self.mean = copy.deepcopy(self.model).requires_grad_(False)
-        self.replicas = [copy.deepcopy(self.model) for _ in range(config.threads)]
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
-        self.epoch_number, self.step = 0, 0
-        self.steps = config.epochs * (len(train) // config.batch)
+            model.path_mean.copy_(path.mean(0))
+            model.path_std.copy_(path.std(0).clamp(min=0.05))
+        super().__init__(model, config.epochs * (len(train) // config.batch), config.rate, config.weight_decay,
+                         AVERAGE_DECAY)
+        self.replicas = [copy.deepcopy(model) for _ in range(config.threads)]
+        self.epoch_number = 0
         require(self.steps > 0, f"batch is {config.batch} for {len(train)} train frames; give a smaller batch")
         self.best: dict[str, Any] = {"epoch": 0, "figures": {"distance_to_perfect": 1e9}}
         self.train_frames = len(train)
-        if checkpoint.exists(config.out / "state"):
-            self._resume()
+        if meta := self.resume(config.out / "state", {"settings": self._settings()}):
+            self.epoch_number, self.best = meta["epoch"], meta["best"]
 
     def should_go_on(self) -> bool:
         """Whether epochs are left and the best one is not too long ago."""
@@ -176,9 +175,7 @@ class Training:
         losses = [done.result() for done in work]
         weights = [len(share) / len(rows) for share in shares]
         gathered(self.model, self.replicas, weights)
-        rate = self.config.rate * one_cycle(self.step / self.steps)
-        take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
-        self.step += 1
+        self.take_step()
         return {task.name: sum(weight * part[task.name] for weight, part in zip(weights, losses, strict=True))
                 for task in TASKS}
 
@@ -211,21 +208,15 @@ class Training:
                 "kind": "perception", "camera": asdict(self.camera), "epoch": self.epoch_number,
                 "train_frames": self.train_frames, "val_frames": len(val), "figures": checkpoint.plain(figures),
                 "floor": checkpoint.plain(floor), "settings": self._settings()})
-        checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
-            "kind": "perception training", "settings": self._settings(), "epoch": self.epoch_number, "step": self.step,
-            "steps": self.steps, "best": self.best})
+        self.save_state(self.config.out / "state", {
+            "kind": "perception training", "settings": self._settings(), "epoch": self.epoch_number,
+            "best": self.best})
         return is_best
 
     def _settings(self) -> dict[str, Any]:
         """What makes two runs the same."""
         aside = ("data", "out", "start", "minutes", "patience")
         return {name: value for name, value in asdict(self.config).items() if name not in aside}
-
-    def _resume(self) -> None:
-        """Go on where the run in `out` stopped; raises CheckpointError if it had other settings or other frames."""
-        meta = checkpoint.restore_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
-            "settings": self._settings(), "steps": self.steps}, "settings or frames")
-        self.epoch_number, self.step, self.best = meta["epoch"], meta["step"], meta["best"]
 
 
 def picture(perceiver: Perceiver, frames: Frames) -> Array:

@@ -7,7 +7,6 @@ how well boxes fit before and after, whether what is there is told from what is 
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,10 +27,10 @@ from perception.dataset import Frames, Look
 from perception.export import OnnxNet
 from perception.finder import KINDS
 from perception.glimpse import GROUNDED, SETTLED, GlimpseNet, cut, ground_m, offsets, placed, stacked
+from perception.learner import Learner
 from perception.metrics import MATCH_IOU, boxes_iou
 from perception.model import normalised
 from perception.perceiver import WEIGHTS, load_network
-from perception.schedule import one_cycle, take_step
 from perception.workers import made_ahead
 
 FAINTEST = np.array([0.1, 0.1, 0.15, 0.15], np.float32)[:, None]  # peaks of KINDS below this are not learned from
@@ -151,24 +150,20 @@ def crops_of(frames: Frames, finds: Finds, rows: Array, box_px: Array) -> tuple[
     return normalised(cut(frames.rgb, finds.frame[rows], box_px)), kind
 
 
-class Training:
-    """The state of a run: weights, their running mean, the optimizer. On disk after every epoch."""
+class Training(Learner[GlimpseNet]):
+    """The state of a run. On disk after every epoch."""
 
     def __init__(self, config: TrainGlimpseConfig, steps_each: int) -> None:
-        self.config, self.steps = config, steps_each * config.epochs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.model = GlimpseNet()
+            model = GlimpseNet()
         if config.start is not None:
-            checkpoint.restore(self.model, checkpoint.load(config.start)[0], config.start)
-        self.mean = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=0.02)
-        self.epoch, self.step = 0, 0
+            checkpoint.restore(model, checkpoint.load(config.start)[0], config.start)
+        super().__init__(model, steps_each * config.epochs, config.rate, 0.02, AVERAGE_DECAY)
+        self.config, self.epoch = config, 0
         self.figures: dict[str, float] = {}
-        if checkpoint.exists(config.out / "state"):
-            meta = checkpoint.restore_training(config.out / "state", self.model, self.mean, self.optimizer, {
-                "settings": self._settings(), "steps": self.steps}, "settings or frames")
-            self.epoch, self.step, self.figures = meta["epoch"], meta["step"], meta["figures"]
+        if meta := self.resume(config.out / "state", {"settings": self._settings()}):
+            self.epoch, self.figures = meta["epoch"], meta["figures"]
 
     def learn(self, frames: Frames, finds: Finds) -> float:
         """One pass in a random order; returns the mean loss."""
@@ -176,12 +171,8 @@ class Training:
         self.model.train()
         losses = []
         for pixels, kind, rows, box, is_nearer in self._batches(frames, finds):
-            loss = loss_of(self.model.seen(pixels, kind), finds, rows, box, is_nearer, frames.camera)
-            loss.backward()  # type: ignore[no-untyped-call]
-            rate = self.config.rate * one_cycle(self.step / self.steps)
-            take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
-            self.step += 1
-            losses.append(float(loss.detach()))
+            answers = self.model.seen(pixels, kind)
+            losses.append(self.follow(loss_of(answers, finds, rows, box, is_nearer, frames.camera)))
         return float(np.mean(losses))
 
     def _batches(self, frames: Frames, finds: Finds) -> Iterator[tuple[Tensor, Tensor, Array, Array, Array]]:
@@ -211,9 +202,8 @@ class Training:
         checkpoint.save(self.config.out / "glimpse", checkpoint.halved(self.mean.state_dict()), {
             "kind": "glimpse", "epoch": self.epoch, "figures": figures, "finds": num_finds,
             "settings": self._settings(), "num_parameters": sum(p.numel() for p in self.mean.parameters())})
-        checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
-            "kind": "glimpse training", "settings": self._settings(), "epoch": self.epoch, "step": self.step,
-            "steps": self.steps, "figures": figures})
+        self.save_state(self.config.out / "state", {
+            "kind": "glimpse training", "settings": self._settings(), "epoch": self.epoch, "figures": figures})
 
     def _settings(self) -> dict[str, Any]:
         """What makes two runs the same."""

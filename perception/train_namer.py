@@ -7,7 +7,6 @@ which an interrupted run goes on, bit for bit. How the namer does on photographs
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Iterator
@@ -29,8 +28,8 @@ from envs.config import require_within
 from envs.geometry import Array
 from perception import checkpoint, crops, dataset, templates
 from perception.calibration import expected_error
+from perception.learner import Learner
 from perception.namer import PHOTOS, NamerConfig, SignNet, describe
-from perception.schedule import one_cycle, take_step
 from perception.seen_signs import Pool, cut_outs
 from perception.templates import NO_SIGN, Bank
 from perception.workers import made_ahead, worker_pool
@@ -129,25 +128,24 @@ def _judges(config: TrainNamerConfig, seed: int) -> tuple[Array, Array]:
     return crops.batch(templates.build_bank(seed, **few), config.val_crops, seed, 0)
 
 
-class Training:
-    """The state of a run: weights, their running mean, the optimizer, what was best. On disk after every epoch."""
+class Training(Learner[SignNet]):
+    """The state of a run, and what was best. On disk after every epoch."""
 
     def __init__(self, config: TrainNamerConfig, seen: Pool | None = None) -> None:
         self.config, self.seen = config, seen
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.model = SignNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.mean = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
-        self.epoch, self.step = 0, 0
+            model = SignNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(model, config.epochs * config.steps, config.rate, config.weight_decay, AVERAGE_DECAY)
+        self.epoch = 0
         self.best: dict[str, Any] = {"epoch": 0, "figures": {"loss": 1e9}}
-        if checkpoint.exists(config.out / "state"):
-            self._resume()
+        if meta := self.resume(config.out / "state", {"settings": self._settings()}):
+            self.epoch, self.best = meta["epoch"], meta["best"]
 
     def epochs(self, started: float) -> Iterator[float]:
         """The epochs that are left, each told by its mean loss, until all are done, none gets better, or time is up."""
         painted = replace(self.config, batch=self.config.batch - self._num_seen())
-        with _painted(painted, self.step, self.config.epochs * self.config.steps) as batches:
+        with _painted(painted, self.step, self.steps) as batches:
             while (self.epoch < self.config.epochs and self.epoch - self.best["epoch"] < self.config.patience
                    and time.monotonic() - started < self.config.minutes * 60):
                 self.epoch += 1
@@ -172,12 +170,7 @@ class Training:
 
     def _learn(self, pictures: Array, labels: Array) -> float:
         """One step on a batch; returns the loss."""
-        loss = cross_entropy(self.model(torch.from_numpy(pictures)), torch.from_numpy(labels))
-        loss.backward()
-        rate = self.config.rate * one_cycle(self.step / (self.config.epochs * self.config.steps))
-        take_step(self.model, self.mean, self.optimizer, rate, self.step, AVERAGE_DECAY)
-        self.step += 1
-        return float(loss.detach())
+        return self.follow(cross_entropy(self.model(torch.from_numpy(pictures)), torch.from_numpy(labels)))
 
     def judge(self, pictures: Array, labels: Array) -> dict[str, float]:
         """Loss, accuracy and macro recall of the mean weights on fixed crops."""
@@ -189,9 +182,8 @@ class Training:
         if is_best:
             self.best = {"epoch": self.epoch, "figures": checkpoint.plain(figures)}
             checkpoint.save(self.config.out / "best", self.mean.state_dict(), describe(self.mean))
-        checkpoint.save_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
-            "kind": "sign namer training", "settings": self._settings(), "epoch": self.epoch, "step": self.step,
-            "best": self.best})
+        self.save_state(self.config.out / "state", {
+            "kind": "sign namer training", "settings": self._settings(), "epoch": self.epoch, "best": self.best})
         return is_best
 
     def ship(self, test: tuple[Array, Array], val: tuple[Array, Array]) -> dict[str, Any]:
@@ -212,12 +204,6 @@ class Training:
         """What makes two runs the same."""
         return {k: v for k, v in asdict(self.config).items() if k not in (
             "out", "data", "minutes", "patience", "workers")}
-
-    def _resume(self) -> None:
-        """Go on where the run in `out` stopped; raises CheckpointError if it had other settings."""
-        meta = checkpoint.restore_training(self.config.out / "state", self.model, self.mean, self.optimizer, {
-            "settings": self._settings()})
-        self.epoch, self.step, self.best = meta["epoch"], meta["step"], meta["best"]
 
 
 def logits_of(model: SignNet, pictures: Array) -> Array:

@@ -40,7 +40,7 @@ def test_a_training_that_was_cut_off_goes_on_bit_for_bit(tmp_path):
             training.save({"loss": float(epoch)})
         results.append(checkpoint.fingerprint(tmp_path / name / "road"))
     assert results[0] == results[1]
-    with pytest.raises(CheckpointError, match="other settings or pictures"):
+    with pytest.raises(CheckpointError, match="other settings or other data"):
         roadnet.Training(training.config, 3)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from perception.schedule import move_average, one_cycle
+from perception.learner import move_average, one_cycle
 
 
 def test_rate_rises_to_one_and_falls_to_a_hundredth():
