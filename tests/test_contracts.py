@@ -15,7 +15,8 @@ from envs.driving_env import DrivingEnv
 from envs.render.camera import RENDERERS, Frame, pose_of
 from envs.render.scene import SemanticClass, build_scene
 from envs.reward import ENDS, FACTORS, INFRACTION_ENDS, reward
-from envs.roads.pieces import PIECES, JunctionPiece, RoadPiece, Socket
+from envs.roads.pieces import PIECES, JunctionPiece
+from envs.roads.sockets import RoadPiece, Socket
 from envs.signs import SIGN_INDEX, SIGNS, face
 from perception.dataset import targets
 from perception.model import DriveNet, band_of, glance_of

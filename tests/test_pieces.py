@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from envs.geometry import wrap_angle
 from envs.roads.network import SHOULDER_M
-from envs.roads.pieces import PIECES, JunctionPiece, RoadPiece, Socket, biarc, curve, join, offset_line, straight
+from envs.roads.pieces import PIECES, JunctionPiece
+from envs.roads.sockets import RoadPiece, Socket, biarc, curve, join, offset_line, straight
 
 START = Socket(12.0, -7.0, 0.6)
 HALF_M = 3.75

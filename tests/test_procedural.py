@@ -13,10 +13,11 @@ import shapely
 
 from envs.geometry import interpolate, offset_polyline, project, wrap_angle
 from envs.roads.network import CROSSING_KERB_M, SHOULDER_M, Command, Control, Junction, Marking, RoadNetwork
-from envs.roads.pieces import PIECES, RoadPiece, Socket
+from envs.roads.pieces import PIECES
 from envs.roads.plan import FEATURES, Feature
 from envs.roads.procedural import KMH, SMALLEST_TOWN_M, build_network, build_town
 from envs.roads.roadside import CLEARANCE_M, MOST_PROPS
+from envs.roads.sockets import RoadPiece, Socket
 from envs.signs import SIGN_INDEX
 from envs.state import PropKind, Props, Town
 

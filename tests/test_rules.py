@@ -15,8 +15,9 @@ from straight_road import LANE_Y_M, LIMIT_MPS, ROUTE, actors, drive, judge, stat
 from envs.config import Patience
 from envs.geometry import box_corners, boxes_overlap
 from envs.roads.network import Control
-from envs.rules import Facts, fold, initial_facts, initial_memory, time_to_collision
+from envs.rules import Facts, fold, initial_facts, initial_memory
 from envs.state import EGO_SHAPE, Contact, Phase, VehicleState
+from envs.time_to_collision import time_to_collision
 
 
 def test_perfect_drive_completes_the_route_once():

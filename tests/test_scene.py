@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from envs.render.boxes import INSTANCE_ACTOR, INSTANCE_LIGHT, INSTANCE_PROP, INSTANCE_SIGN
-from envs.render.paving import DASH_M, GAP_M, LINE_WIDTH_M, Patch, SemanticClass, patches
+from envs.render.markings import DASH_M, GAP_M, LINE_WIDTH_M
+from envs.render.paving import Patch, SemanticClass, patches
 from envs.render.scene import (
     build_scene,
     light_of,

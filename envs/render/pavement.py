@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from envs.geometry import Array
-from envs.render.paving import KERB_WIDTH_M, Patch, SemanticClass, bands
+from envs.render.paving import KERB_WIDTH_M, Patch, SemanticClass
+from envs.render.strips import bands
 from envs.roads.network import RoadNetwork
 from envs.roads.pavements import rings
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from envs.geometry import Array, interpolate, offset_polyline
-from envs.render.paving import PAINT_HEIGHT_M, Patch, SemanticClass, join, paints_middle, solid, strip
+from envs.render.markings import paints_middle, solid
+from envs.render.paving import PAINT_HEIGHT_M, Patch, SemanticClass
+from envs.render.strips import join, strip
 from envs.roads.network import SHOULDER_M, RoadNetwork, Works
 
 YELLOW = (226, 182, 40)  # TL M 2006: yellow overrules white where roads are mended

@@ -42,14 +42,11 @@ from envs.roads.pieces import (
     WORKS_TAPER_M,
     JunctionPiece,
     RampPiece,
-    RoadPiece,
     RoundaboutPiece,
-    Socket,
-    join,
-    offset_line,
 )
 from envs.roads.plan import Arm, Node, Plan
 from envs.roads.ramps import add_ramp
+from envs.roads.sockets import RoadPiece, Socket, join, offset_line
 
 KMH = 1 / 3.6
 SOLID_RADIUS_M = 28.0  # a road with a tighter bend has a solid centre line

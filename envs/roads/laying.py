@@ -14,20 +14,7 @@ import numpy as np
 
 from envs.geometry import Array, stations, wrap_angle
 from envs.roads.network import SHOULDER_M
-from envs.roads.pieces import (
-    PIECES,
-    RAMP_ASIDE_M,
-    JunctionPiece,
-    RampPiece,
-    RoadPiece,
-    Socket,
-    biarc,
-    cross,
-    curve,
-    roundabout,
-    straight,
-    tee,
-)
+from envs.roads.pieces import PIECES, RAMP_ASIDE_M, JunctionPiece, RampPiece, cross, roundabout, tee
 from envs.roads.plan import (
     BESIDE_M,
     BUILT_UP_PIECES,
@@ -43,6 +30,7 @@ from envs.roads.plan import (
     draw,
     step,
 )
+from envs.roads.sockets import RoadPiece, Socket, biarc, curve, straight
 
 MINIMUM_GAP_M = 6.0  # of grass between two roads that do not meet
 SHARPEST_RADIUS_M = 16.0  # of a road with a lane each way; wider roads bend about as much less as they are wider

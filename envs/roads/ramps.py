@@ -14,8 +14,9 @@ import numpy as np
 from envs.geometry import Array, stations
 from envs.roads.laying import Road
 from envs.roads.network import SHOULDER_M, Command, Control, Junction, Lane, Marking, Surface
-from envs.roads.pieces import GORE_M, RampPiece, RoadPiece, offset_line
+from envs.roads.pieces import GORE_M, RampPiece
 from envs.roads.plan import BESIDE_M
+from envs.roads.sockets import RoadPiece, offset_line
 
 if TYPE_CHECKING:
     from envs.roads.lanes import Builder
