@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from envs.geometry import Array, headings, resample
+from envs.geometry import Array, headings, resample, unwrapped
 from envs.kept import kept
 from envs.roads.network import Lane, Marking, RoadNetwork
 
@@ -68,13 +69,13 @@ class LaneMap(NamedTuple):
 def lane_map(network: RoadNetwork) -> LaneMap:
     """The tables of a network, kept for as long as it lives."""
     lanes = np.zeros(len(network.lanes), LANE)
-    points = [_points(lane) for lane in network.lanes]
+    points, sharpest = zip(*(_points(lane) for lane in network.lanes), strict=True)
     counts = np.array([len(part) for part in points])
     lanes["count"], lanes["first"] = counts, np.cumsum(counts) - counts
+    lanes["radius_m"] = 1.0 / np.maximum(sharpest, 1e-4)
     for row, lane, part in zip(lanes, network.lanes, points, strict=True):
         row["length_m"], row["width_m"], row["limit_mps"] = lane.length_m, lane.width_m, lane.speed_limit_mps
         row["step_m"] = lane.length_m / (len(part) - 1)
-        row["radius_m"] = 1.0 / max(float(_bends(part[:, 2], row["step_m"]).max()), 1e-4)
         for name, value in (("left", lane.left_neighbour), ("right", lane.right_neighbour), ("signal", lane.signal),
                             ("opposite", lane.opposite), ("junction", lane.junction)):
             row[name] = -1 if value is None else value
@@ -100,14 +101,17 @@ def _bends(heading_rad: Array, step_m: float) -> Array:
     return np.convolve(np.pad(raw, width // 2, mode="edge"), np.ones(width) / width, mode="valid")[:len(raw)]
 
 
-def _points(lane: Lane) -> Array:
-    """The lane's points (N, 5) with the speed its bends allow when braking gently towards them."""
+def _points(lane: Lane) -> tuple[Array, float]:
+    """The lane's points (N, 5) with the speed its bends allow when braking gently towards them; its greatest curvature
+    [1/m].
+    """
     line = resample(lane.centre_m, SPACING_M)
-    heading, step = np.unwrap(headings(line)), lane.length_m / (len(line) - 1)
-    speed = np.sqrt(LATERAL_MPS2 / np.maximum(_bends(heading, step), 1e-4))
+    heading, step = unwrapped(headings(line)), lane.length_m / (len(line) - 1)
+    bends = _bends(heading, step)
+    speed = np.sqrt(LATERAL_MPS2 / np.maximum(bends, 1e-4))
     _brake(speed, step)
     half = np.broadcast_to(lane.half_at(step * np.arange(len(line))), len(line))
-    return np.column_stack([line, heading, speed, half])
+    return np.column_stack([line, heading, speed, half]), float(bends.max())
 
 
 @kernel
@@ -117,7 +121,7 @@ def _brake(speed: Array, step_m: float) -> None:
         speed[i] = min(speed[i], math.sqrt(speed[i + 1] * speed[i + 1] + 2 * EASY_MPS2 * step_m))
 
 
-def _conflicts(network: RoadNetwork, lanes: Array, points: list[Array]) -> Array:
+def _conflicts(network: RoadNetwork, lanes: Array, points: Sequence[Array]) -> Array:
     """The network's table, and after each lane's rows those lanes that only long vehicles cannot pass at once."""
     table = network.conflicts
     close = _close_pairs(network, lanes, points)
@@ -135,7 +139,7 @@ def _conflicts(network: RoadNetwork, lanes: Array, points: list[Array]) -> Array
     return rows
 
 
-def _close_pairs(network: RoadNetwork, lanes: Array, points: list[Array]) -> list[list[int]]:
+def _close_pairs(network: RoadNetwork, lanes: Array, points: Sequence[Array]) -> list[list[int]]:
     """For each lane those of its junction that come nearer than LONG_CLEAR_M without a conflict in the table."""
     close: list[list[int]] = [[] for _ in network.lanes]
     before = [set[int]() for _ in network.lanes]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.geometry import Array
+from envs.geometry import Array, unwrapped
 from envs.kept import kept
 from envs.render.daylight import light_of
 from envs.render.paving import Patch, SemanticClass
@@ -112,7 +112,7 @@ def _places(lane: Lane, at: Array, left_m: float = 0.0) -> tuple[Array, Array]:
 
 @kept
 def _unwrapped(lane: Lane) -> Array:
-    return np.unwrap(lane.heading_rad)
+    return unwrapped(lane.heading_rad)
 
 
 def _stretch(lane: Lane, length_m: float, rng: np.random.Generator) -> tuple[float, float]:

@@ -144,11 +144,27 @@ def body_of(length_m: float, height_m: float) -> tuple[_Part, ...]:
     return next(parts for longest, highest, parts in BODIES if length_m >= longest and height_m >= highest)
 
 
-def _colour(part: _Part, own: Array, number: int) -> Array:
-    if isinstance(part.colour, float):
-        return np.minimum(part.colour * own, 255.0).astype(np.uint8)
-    colour = part.colour[number % len(part.colour)] if isinstance(part.colour[0], tuple) else part.colour
-    return np.array(colour, np.uint8)
+@functools.cache
+def _table(parts: tuple[_Part, ...]) -> tuple[Array, ...]:
+    """Of P parts: where (P, 3) and how large (P, 3) they are, both as shares; flags (P, 2) and colours (P, 2, 3) of
+    what lights them; swings (P,); how bright they are of the owner's own colour (P,), nan where they have another.
+    """
+    lit = [(*part.lit, (Lamp.NONE, (0, 0, 0)), (Lamp.NONE, (0, 0, 0)))[:2] for part in parts]
+    columns = ([part.at for part in parts], [part.size for part in parts],
+               [[int(flag) for flag, _ in row] for row in lit], [[paint for _, paint in row] for row in lit],
+               [part.swing for part in parts],
+               [part.colour if isinstance(part.colour, float) else math.nan for part in parts])
+    return tuple(np.array(column) for column in columns)
+
+
+def _colours(parts: tuple[_Part, ...], share: Array, own: Array, number: int) -> Array:
+    """Unlit colours (P, 3) uint8 of parts, from their `share` (P,) of the owner's own colour (3,), and his number."""
+    colours = np.minimum(share[:, None] * own, 255.0)
+    for k in np.flatnonzero(np.isnan(share)):
+        other = parts[k].colour
+        assert not isinstance(other, float)
+        colours[k] = other[number % len(other)] if isinstance(other[0], tuple) else other
+    return colours.astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=512)
@@ -161,16 +177,15 @@ def _cast(id_bytes: bytes, kind_bytes: bytes, size_bytes: bytes, colour_bytes: b
     for k in range(len(number)):
         parts, semantic, way_m = KINDS.get(ActorKind(int(kind[k])), (
             body_of(size[k, 0], size[k, 2]), SemanticClass.VEHICLE, STRIDE_M))
-        for part in parts:
-            lit = (*part.lit, (Lamp.NONE, (0, 0, 0)), (Lamp.NONE, (0, 0, 0)))
-            rows.append((k, np.array(part.at) * size[k], np.array(part.size) * size[k],
-                         _colour(part, colour[k], int(number[k])), [int(flag) for flag, _ in lit[:2]],
-                         [paint for _, paint in lit[:2]], part.swing * size[k, 0], 2 * math.pi / way_m, int(semantic),
-                         INSTANCE_ACTOR + number[k]))
-    column = [np.array(values) for values in zip(*rows, strict=True)]
-    return _Cast(column[0], column[1], column[2], column[3].astype(np.uint8), np.ascontiguousarray(column[4].T),
-                 np.ascontiguousarray(column[5].transpose(1, 0, 2)).astype(np.uint8), column[6], column[7],
-                 column[8].astype(np.uint8), column[9].astype(np.uint16))
+        at, large, flag, lit, swing, share = _table(parts)
+        same = np.array([[k, 2 * math.pi / way_m, semantic, INSTANCE_ACTOR + number[k]]])
+        rows.append((at * size[k], large * size[k], _colours(parts, share, colour[k], int(number[k])), flag, lit,
+                     swing * size[k, 0], np.repeat(same, len(parts), axis=0)))
+    at, large, painted, flag, lit, swing, same = (np.concatenate(column) for column in zip(*rows, strict=True))
+    owner, wave, semantics, instance = same.T
+    return _Cast(owner.astype(np.int64), at, large, painted, np.ascontiguousarray(flag.T),
+                 np.ascontiguousarray(lit.transpose(1, 0, 2)).astype(np.uint8), swing, wave.copy(),
+                 semantics.astype(np.uint8), instance.astype(np.uint16))
 
 
 @kept

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from envs.geometry import Array, stations, wrap_angle
+from envs.geometry import Array, stations, unwrapped, wrap_angle
 from envs.roads.network import SHOULDER_M
 from envs.roads.pieces import PIECES, RAMP_ASIDE_M, JunctionPiece, RampPiece, cross, roundabout, tee
 from envs.roads.plan import (
@@ -51,7 +51,7 @@ class Road:
     def line(self) -> Array:
         """The middle (N, 3) of the whole road without doubled joints."""
         line = np.concatenate([self.pieces[0].line] + [piece.line[1:] for piece in self.pieces[1:]])
-        line[:, 2] = np.unwrap(line[:, 2])
+        line[:, 2] = unwrapped(line[:, 2])
         return line
 
     @functools.cached_property

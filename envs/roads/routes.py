@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import networkx
 import numpy as np
 
-from envs.geometry import Array, headings, project, stations
+from envs.geometry import Array, headings, project, stations, unwrapped
 from envs.roads.network import (
     CHANGE_AFTER_M,
     SHORTEST_CHANGE_M,
@@ -195,7 +195,7 @@ def _manoeuvre(lanes: list[Lane]) -> Command:
     """What a driver does on lanes in a row in one junction: for several, by where they lead in all."""
     if len(lanes) == 1:
         return lanes[0].turn
-    turned = float(sum(np.unwrap(lane.heading_rad)[[0, -1]] @ (-1.0, 1.0) for lane in lanes))
+    turned = float(sum(unwrapped(lane.heading_rad)[[0, -1]] @ (-1.0, 1.0) for lane in lanes))
     return Command.LEFT if turned > math.pi / 4 else Command.RIGHT if turned < -math.pi / 4 else Command.STRAIGHT
 
 
@@ -271,7 +271,7 @@ def _sample(network: RoadNetwork, lanes: list[Lane], joined: Array, ends: Array,
                                                         / (change.end_m - change.begin_m))
     off = shift - lane_shift[index]
     return Route(
-        lanes=ids, points_m=points, station_m=station - start_m, heading_rad=np.unwrap(headings(points)),
+        lanes=ids, points_m=points, station_m=station - start_m, heading_rad=unwrapped(headings(points)),
         width_m=local, speed_limit_mps=np.array([lane.speed_limit_mps for lane in lanes])[index],
         lane_index=index, command=command, manoeuvre_m=distance, stops=stops, left_m=left - off,
         right_m=right + off, shift_m=shift, signals=signals,
