@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from envs.geometry import Array, interpolate, keep_apart, unwrapped, wrap_angle
+from envs.geometry import Array, interpolate, keep_apart, wrap_angle
 from envs.obstruction import HAZARD
 from envs.road_users import WORK_COLOURS
 from envs.roads.network import Lane, Marking, RoadNetwork
@@ -51,8 +51,7 @@ def _can_be_passed(lane: Lane) -> bool:
 def _places(lane: Lane) -> Array:
     """Poses (K, 3) on the right edge of a lane, where the road is straight."""
     at = np.arange(AFTER_M, lane.length_m - BEFORE_M, SPACING_M)
-    turned = unwrapped(lane.heading_rad)
-    heading, before, behind = (np.interp(at + off, lane.station_m, turned) for off in (0.0, -STRAIGHT_M, STRAIGHT_M))
+    heading, before, behind = (lane.heading_at(at + off) for off in (0.0, -STRAIGHT_M, STRAIGHT_M))
     is_straight = (np.abs(heading - before) < STRAIGHT_RAD) & (np.abs(behind - heading) < STRAIGHT_RAD)
     edge = lane.width_m / 2 * np.stack([np.sin(heading), -np.cos(heading)], axis=1)
     pose = np.column_stack([interpolate(lane.centre_m, lane.station_m, at) + edge, wrap_angle(heading)])

@@ -61,7 +61,7 @@ def headings(points_m: Array) -> Array:
 
 
 def unwrapped(heading_rad: Array) -> Array:
-    """Headings (N,) without jumps of a whole turn: np.unwrap, which most lines need not have called."""
+    """Headings (N,) without jumps of a whole turn, as by np.unwrap; where there are none, the array that was given."""
     has_jump = (np.abs(heading_rad[1:] - heading_rad[:-1]) >= np.pi).any()
     return np.asarray(np.unwrap(heading_rad) if has_jump else heading_rad)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from envs.config import CameraConfig
-from envs.geometry import Array, ego_from_world
+from envs.geometry import Array, ego_from_world, interpolate
 from envs.lane_lines import OWN, anchor_rows, lines_ahead
 from envs.lights import head_centres
 from envs.render.boxes import INSTANCE_ACTOR, INSTANCE_LIGHT, INSTANCE_SIGN
@@ -119,7 +119,7 @@ def path_ahead(route: Route, station_m: float, ego_pose: Array) -> Array:
     """Route points PATH_STATIONS_M after a station, (12, 2) float32 in the ego frame."""
     at = station_m + np.asarray(PATH_STATIONS_M)
     inside = np.minimum(at, route.length_m)
-    points = np.stack([np.interp(inside, route.station_m, route.points_m[:, k]) for k in range(2)], axis=1)
+    points = interpolate(route.points_m, route.station_m, inside)
     heading = route.heading_rad[-1]
     points += (at - inside)[:, None] * np.array([math.cos(heading), math.sin(heading)])
     return ego_from_world(ego_pose, points).astype(np.float32)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.geometry import project, unwrapped, wrap_angle
+from envs.geometry import project, wrap_angle
 from envs.obstruction import HAZARD
 from envs.roads.network import Command, Lane, RoadNetwork
 from envs.roads.routes import Route
@@ -114,7 +114,7 @@ def _lanes_under(state: WorldState, actor: int) -> list[tuple[Lane, float]]:
     for turn in network.junctions[lane.junction].turns:
         other = network.lanes[turn]
         station, lateral = project(other.centre_m, other.station_m, x, y, 0, len(other.centre_m))
-        heading = float(np.interp(station, other.station_m, unwrapped(other.heading_rad)))
+        heading = float(other.heading_at(station))
         if abs(lateral) < NEAR_CENTRE_M and abs(wrap_angle(yaw - heading)) < ALIKE_RAD:
             fits.append((other, float(station)))
     return fits

@@ -15,7 +15,7 @@ import numpy as np
 
 from envs.config import DriveConfig, require
 from envs.deliveries import delivery_vans
-from envs.geometry import Array, box_corners, headings, interpolate, keep_apart, unwrapped, wrap_angle
+from envs.geometry import Array, box_corners, interpolate, keep_apart, wrap_angle
 from envs.lights import phases
 from envs.obstruction import HAZARD
 from envs.pedestrians import Walkers
@@ -213,7 +213,7 @@ def _verge_places(lanes: list[Lane], size_m: Array, rng: np.random.Generator) ->
     for i in np.unique(which):
         lane, rows = lanes[i], which == i
         centre = interpolate(lane.centre_m, lane.station_m, station[rows])
-        heading = np.interp(station[rows], lane.station_m, unwrapped(headings(lane.centre_m)))
+        heading = lane.heading_at(station[rows])
         right = (lane.half_at(station[rows]) + gap[rows] + size_m[rows, 1] / 2)[:, None]
         pose[rows, :2] = centre + right * np.stack([np.sin(heading), -np.cos(heading)], axis=1)
         pose[rows, 2] = wrap_angle(heading + turn[rows])

@@ -52,7 +52,8 @@ ATTACKS: dict[str, Attack] = {
     "pgd_2": Attack(2.0, 0.5, 10, True),
 }
 """By name: L-infinity, in grey levels of 255."""
-TRAINED_AGAINST = Attack(2.0, 2.5, 1, True)  # one step of 1.25 times the reach: Wong et al. 2020 ("Fast is better ...")
+TRAINED_AGAINST = Attack(2.0, 2.5, 1, True)
+"""One step of 1.25 times the reach from a random start: Wong et al. 2020, "Fast is better than free"."""
 
 
 def attack(name: str, model: DriveNet, frames: Frames, rng: np.random.Generator) -> Array:

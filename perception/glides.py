@@ -48,7 +48,7 @@ def _moment(town: Town, route: Route, step: int, weather: str) -> WorldState:
     """The world at a step of the drive."""
     station = min(SPEED_MPS * DT_S * step, route.length_m)
     x, y, yaw = (float(np.interp(station, route.station_m, values))
-                 for values in (route.points_m[:, 0], route.points_m[:, 1], np.unwrap(route.heading_rad)))
+                 for values in (route.points_m[:, 0], route.points_m[:, 1], route.heading_rad))
     time_s = DT_S * step
     return WorldState(time_s, step, VehicleState(x, y, yaw, speed_mps=SPEED_MPS), no_actors(), (), Control(0.0, 0.0),
                       town, route, phases(town.signal_plan, time_s), weather_of(weather, town.seed))

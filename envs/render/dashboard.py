@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from envs.config import CameraConfig
-from envs.geometry import Array, offset_polyline, resample, world_from_ego
+from envs.geometry import Array, interpolate, offset_polyline, resample, world_from_ego
 from envs.render.birdseye import EGO, PLAN, ROUTE, BirdseyeView, draw_birdseye
 from envs.render.camera import pose_of, project_points
 from envs.render.lettering import Colour, text_width, write
@@ -113,7 +113,7 @@ def overlay_view(picture: Array, camera: CameraConfig, moment: Moment) -> None:
     if moment.percept is None:
         route, here = moment.state.route, moment.facts.route_m
         at = np.arange(here + 4.0, min(here + 36.0, route.length_m), 1.0)
-        ahead = np.stack([np.interp(at, route.station_m, route.points_m[:, k]) for k in (0, 1)], axis=1)
+        ahead = interpolate(route.points_m, route.station_m, at)
         _ribbon(picture, camera, moment, ahead, ROUTE)
         return
     percept, seen = moment.percept, moment.percept_camera or camera

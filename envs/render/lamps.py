@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.geometry import Array, interpolate, keep_apart, unwrapped
+from envs.geometry import Array, interpolate, keep_apart
 from envs.kept import kept
 from envs.render.boxes import INSTANCE_PROP, Boxes, Part, build
 from envs.render.paving import SemanticClass
@@ -51,7 +51,7 @@ def street_lamps(town: Town) -> Array:
     for lane in town.network.lanes:
         if lane.junction is None and lane.right_neighbour is None and lane.speed_limit_mps < LIT_LIMIT_MPS:
             at = np.arange(END_CLEAR_M, lane.length_m - END_CLEAR_M, CANDIDATE_M)
-            heading = np.interp(at, lane.station_m, unwrapped(lane.heading_rad))
+            heading = lane.heading_at(at)
             aside = np.reshape(lane.half_at(at) + POST_BESIDE_M, (-1, 1))
             right = np.stack([np.sin(heading), -np.cos(heading)], axis=1) * aside
             places.append(np.column_stack([interpolate(lane.centre_m, lane.station_m, at) + right,

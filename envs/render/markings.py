@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from envs.geometry import Array, interpolate, offset_polyline, unwrapped, world_from_ego
+from envs.geometry import Array, interpolate, offset_polyline, world_from_ego
 from envs.render.strips import SAGITTA_M, join, strip, strips, thin
 from envs.roads.network import (
     CHANGE_AFTER_M,
@@ -143,7 +143,7 @@ def arrows(network: RoadNetwork, lane: Lane) -> list[tuple[Array, Array]]:
     for before_m in ARROW_BEFORE_M:
         at = lane.length_m - before_m
         if at > CHANGE_AFTER_M:
-            heading = float(np.interp(at, lane.station_m, unwrapped(lane.heading_rad)))
+            heading = float(lane.heading_at(at))
             foot = interpolate(lane.centre_m, lane.station_m, np.array([at]))[0]
             painted.append((world_from_ego(np.array([*foot, heading]), vertices), triangles))
     return painted
@@ -217,7 +217,7 @@ def bay_paint(network: RoadNetwork, bay: Bay) -> list[tuple[Array, Array]]:
                     for aside in (LINE_WIDTH_M / 2, -LINE_WIDTH_M / 2))
     turns = np.arange(bay.begin_m, bay.end_m, ZIGZAG_M)
     aside = np.where(np.arange(len(turns)) % 2, 0.4, bay.width_m - 0.2)
-    heading = np.interp(turns, lane.station_m, unwrapped(lane.heading_rad))
+    heading = lane.heading_at(turns)
     right = np.stack([np.sin(heading), -np.cos(heading)], axis=1)
     corner = interpolate(edge, lane.station_m, turns) + aside[:, None] * right
     zigzag = [_line(corner[k:k + 2], 0.0, LINE_WIDTH_M) for k in range(len(corner) - 1)]

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.geometry import Array, unwrapped
-from envs.kept import kept
+from envs.geometry import Array, interpolate
 from envs.render.daylight import light_of
 from envs.render.paving import Patch, SemanticClass
 from envs.render.works import YELLOW
@@ -105,14 +104,8 @@ def _tiles(middle_m: Array, heading_rad: Array, length_m: float, width_m: float)
 
 def _places(lane: Lane, at: Array, left_m: float = 0.0) -> tuple[Array, Array]:
     """Points (K, 2) `left_m` beside the lane's centre at stations (K,), and its headings (K,) there."""
-    heading = np.interp(at, lane.station_m, _unwrapped(lane))
-    points = np.stack([np.interp(at, lane.station_m, lane.centre_m[:, k]) for k in range(2)], axis=1)
+    heading, points = lane.heading_at(at), interpolate(lane.centre_m, lane.station_m, at)
     return points + left_m * np.stack([-np.sin(heading), np.cos(heading)], axis=1), heading
-
-
-@kept
-def _unwrapped(lane: Lane) -> Array:
-    return unwrapped(lane.heading_rad)
 
 
 def _stretch(lane: Lane, length_m: float, rng: np.random.Generator) -> tuple[float, float]:
@@ -129,7 +122,7 @@ def _between_paint_m(lane: Lane) -> float:
 
 def _long_step(lane: Lane) -> float:
     """How far apart [m] the corners of a band all along a lane may be: bends need many, straight lanes few."""
-    return STRAIGHT_STEP_M if np.ptp(_unwrapped(lane)) < 0.03 else BEND_STEP_M
+    return STRAIGHT_STEP_M if np.ptp(lane.turned_rad) < 0.03 else BEND_STEP_M
 
 
 def _track(lane: Lane, rng: np.random.Generator) -> list[Mesh]:

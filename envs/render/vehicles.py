@@ -157,8 +157,9 @@ def _table(parts: tuple[_Part, ...]) -> tuple[Array, ...]:
     return tuple(np.array(column) for column in columns)
 
 
-def _colours(parts: tuple[_Part, ...], share: Array, own: Array, number: int) -> Array:
-    """Unlit colours (P, 3) uint8 of parts, from their `share` (P,) of the owner's own colour (3,), and his number."""
+def _colours(parts: tuple[_Part, ...], own: Array, number: int) -> Array:
+    """Unlit colours (P, 3) uint8 of parts, by the owner's own colour (3,) and his number."""
+    *_, share = _table(parts)
     colours = np.minimum(share[:, None] * own, 255.0)
     for k in np.flatnonzero(np.isnan(share)):
         other = parts[k].colour
@@ -173,19 +174,17 @@ def _cast(id_bytes: bytes, kind_bytes: bytes, size_bytes: bytes, colour_bytes: b
     number, kind = np.frombuffer(id_bytes, np.int64), np.frombuffer(kind_bytes, np.int64)
     size = np.frombuffer(size_bytes, np.float64).reshape(-1, 3)
     colour = np.frombuffer(colour_bytes, np.uint8).reshape(-1, 3)
-    rows = []
-    for k in range(len(number)):
-        parts, semantic, way_m = KINDS.get(ActorKind(int(kind[k])), (
-            body_of(size[k, 0], size[k, 2]), SemanticClass.VEHICLE, STRIDE_M))
-        at, large, flag, lit, swing, share = _table(parts)
-        same = np.array([[k, 2 * math.pi / way_m, semantic, INSTANCE_ACTOR + number[k]]])
-        rows.append((at * size[k], large * size[k], _colours(parts, share, colour[k], int(number[k])), flag, lit,
-                     swing * size[k, 0], np.repeat(same, len(parts), axis=0)))
-    at, large, painted, flag, lit, swing, same = (np.concatenate(column) for column in zip(*rows, strict=True))
-    owner, wave, semantics, instance = same.T
-    return _Cast(owner.astype(np.int64), at, large, painted, np.ascontiguousarray(flag.T),
-                 np.ascontiguousarray(lit.transpose(1, 0, 2)).astype(np.uint8), swing, wave.copy(),
-                 semantics.astype(np.uint8), instance.astype(np.uint16))
+    looks = [KINDS.get(ActorKind(int(row)), (body_of(length, height), SemanticClass.VEHICLE, STRIDE_M))
+             for row, (length, _, height) in zip(kind, size, strict=True)]
+    owner = np.repeat(np.arange(len(looks)), [len(parts) for parts, _, _ in looks])
+    at, large, flag, lit, swing, _ = (np.concatenate(column) for column in zip(
+        *(_table(parts) for parts, _, _ in looks), strict=True))
+    painted = [_colours(parts, colour[k], int(number[k])) for k, (parts, _, _) in enumerate(looks)]
+    semantic = np.array([row for _, row, _ in looks], np.uint8)
+    way_m = np.array([row for _, _, row in looks])
+    return _Cast(owner, at * size[owner], large * size[owner], np.concatenate(painted), np.ascontiguousarray(flag.T),
+                 np.ascontiguousarray(lit.transpose(1, 0, 2)).astype(np.uint8), swing * size[owner, 0],
+                 2 * math.pi / way_m[owner], semantic[owner], (INSTANCE_ACTOR + number[owner]).astype(np.uint16))
 
 
 @kept

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from envs.geometry import Array, wrap_angle
+from envs.geometry import Array, interpolate, wrap_angle
 
 if TYPE_CHECKING:
     from envs.roads.network import Lane, RoadNetwork
@@ -124,7 +124,7 @@ def _gives_way(a: _Way, b: _Way) -> bool:
 def _sample(lane: Lane, count: int) -> tuple[Array, Array]:
     """Points (count, 2) evenly along a lane and their stations (count,)."""
     at = np.linspace(0.0, lane.length_m, count)
-    return np.stack([np.interp(at, lane.station_m, lane.centre_m[:, k]) for k in range(2)], axis=1), at
+    return interpolate(lane.centre_m, lane.station_m, at), at
 
 
 def _shared(gap_m: Array, at_m: Array) -> tuple[float, float]:

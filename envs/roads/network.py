@@ -26,6 +26,7 @@ from envs.geometry import (
     is_inside,
     nearest_segment,
     stations,
+    unwrapped,
 )
 
 if TYPE_CHECKING:
@@ -101,6 +102,15 @@ class Lane:
     def heading_rad(self) -> Array:
         """Direction of travel at each centre point (N,) [rad]."""
         return headings(self.centre_m)
+
+    @cached_property
+    def turned_rad(self) -> Array:
+        """`heading_rad` without jumps of a whole turn (N,), so that it may be interpolated."""
+        return unwrapped(self.heading_rad)
+
+    def heading_at(self, station_m: float | Array) -> Any:
+        """Direction of travel [rad] at station(s), not wrapped."""
+        return np.interp(station_m, self.station_m, self.turned_rad)
 
     @cached_property
     def half_m(self) -> float | Array:

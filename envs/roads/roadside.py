@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.geometry import Array, interpolate, keep_apart, offset_polyline, unwrapped
+from envs.geometry import Array, interpolate, keep_apart, offset_polyline
 from envs.roads.network import SHOULDER_M, Lane, RoadNetwork, Works
 from envs.state import PropKind, Props
 
@@ -76,7 +76,7 @@ def _along(lane: Lane, rng: np.random.Generator) -> _Places:
     used = rng.random(len(station)) < row.density * (1.0 + 0.9 * wave) * rng.uniform(0.4, 1.6)
     edge = offset_polyline(lane.centre_m, -(lane.half_m + SHOULDER_M))
     foot = interpolate(edge, lane.station_m, station)
-    heading = np.interp(station, lane.station_m, unwrapped(lane.heading_rad))
+    heading = lane.heading_at(station)
     return _Places(foot[used], heading[used], house[used], setback[used])
 
 
@@ -90,7 +90,7 @@ def beacons_of(network: RoadNetwork, works: Works) -> Array:
     """Where beacons stand (K, 3): beside the shoulder of the lane that passes roadworks, where these have room."""
     lane, reach = network.lanes[works.lane], works.taper_m * (1 - BEACONS_FROM)
     at = np.arange(works.begin_m - reach, works.end_m + reach + 1e-6, BEACON_SPACING_M)
-    heading = np.interp(at, lane.station_m, unwrapped(lane.heading_rad))
+    heading = lane.heading_at(at)
     aside = lane.width_m / 2 + SHOULDER_M + BEACON_ASIDE_M
     foot = interpolate(lane.centre_m, lane.station_m, at)
     return np.column_stack([foot + aside * np.stack([np.sin(heading), -np.cos(heading)], axis=1), heading])

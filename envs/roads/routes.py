@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import networkx
 import numpy as np
 
-from envs.geometry import Array, headings, project, stations, unwrapped
+from envs.geometry import Array, headings, interpolate, project, stations, unwrapped
 from envs.roads.network import (
     CHANGE_AFTER_M,
     SHORTEST_CHANGE_M,
@@ -195,7 +195,7 @@ def _manoeuvre(lanes: list[Lane]) -> Command:
     """What a driver does on lanes in a row in one junction: for several, by where they lead in all."""
     if len(lanes) == 1:
         return lanes[0].turn
-    turned = float(sum(unwrapped(lane.heading_rad)[[0, -1]] @ (-1.0, 1.0) for lane in lanes))
+    turned = float(sum(lane.turned_rad[[0, -1]] @ (-1.0, 1.0) for lane in lanes))
     return Command.LEFT if turned > math.pi / 4 else Command.RIGHT if turned < -math.pi / 4 else Command.STRAIGHT
 
 
@@ -243,7 +243,7 @@ def _sample(network: RoadNetwork, lanes: list[Lane], joined: Array, ends: Array,
     along, begins = stations(joined), np.concatenate([[0.0], ends[:-1]])
     last = ends[-1] if length_m is None else min(ends[-1], start_m + length_m)
     station = np.arange(start_m, last + 1e-9, ROUTE_SPACING_M)
-    points = np.stack([np.interp(station, along, joined[:, 0]), np.interp(station, along, joined[:, 1])], axis=1)
+    points = interpolate(joined, along, station)
     index = np.minimum(np.searchsorted(ends, station, side="right"), len(lanes) - 1)
     command = np.full(len(station), int(Command.FOLLOW))
     distance = np.full(len(station), COMMAND_RANGE_M)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from envs.geometry import interpolate, unwrapped
+from envs.geometry import interpolate
 from envs.roads.network import SHOULDER_M, Lane, RoadNetwork, Track
 
 SLOWEST_MPS, FASTEST_MPS = 55 / 3.6, 105 / 3.6  # of the roads that they leave
@@ -37,7 +37,7 @@ def with_tracks(network: RoadNetwork, rng: np.random.Generator) -> RoadNetwork:
 
 def _leading_off(lane: Lane, station_m: float, length_m: float, skew_rad: float) -> Track:
     """A straight track from a lane's right paved edge."""
-    heading = float(np.interp(station_m, lane.station_m, unwrapped(lane.heading_rad)))
+    heading = float(lane.heading_at(station_m))
     edge = lane.width_m / 2 + SHOULDER_M
     foot = interpolate(lane.centre_m, lane.station_m, np.array([station_m]))[0]
     begin = foot + edge * np.array([math.sin(heading), -math.cos(heading)])
