@@ -20,11 +20,11 @@ from envs.lights import head_centres
 from envs.render.boxes import INSTANCE_ACTOR, INSTANCE_LIGHT, INSTANCE_SIGN
 from envs.render.camera import CameraPose, Frame, project_points
 from envs.render.scene import SemanticClass
-from envs.render.signals import BOARD_M, HOUSING_M, VISOR_M
+from envs.render.signals import BOARD_M, HOUSING_M, IS_LIT, LAMP_M, LAMP_STEP_M, VISOR_M
 from envs.roads.network import Control
 from envs.roads.routes import Route
 from envs.signs import outline_of
-from envs.state import EGO_SHAPE, ActorKind, Phase, Town, WorldState
+from envs.state import EGO_SHAPE, ActorKind, Phase, SignalHeads, Town, WorldState
 
 PATH_STATIONS_M = (2.0, 4.0, 6.0, 8.0, 10.0, 12.5, 15.0, 18.0, 21.0, 25.0, 30.0, 36.0)
 LANE_ROWS = 16
@@ -37,9 +37,11 @@ _CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 _HOUSING = np.concatenate([np.column_stack([np.full(4, x), _CORNERS * HOUSING_M[1:]])  # to the ends of the visors
                            for x in (-HOUSING_M[0] / 2, HOUSING_M[0] / 2 + VISOR_M[0])])
 _HEAD = (_HOUSING, np.concatenate([_HOUSING, np.column_stack([np.full(4, -0.09), _CORNERS * BOARD_M[1:]])]))
+_LAMPS = np.column_stack([np.full(3, HOUSING_M[0] / 2 + LAMP_M[0]), np.zeros(3), np.array([1, 0, -1]) * LAMP_STEP_M])
 SIGN_MIN_PX = 3.0
 SIGN_MIN_VISIBLE = 0.3
 SIGN_FACING_COS = 0.3  # a face turned farther away cannot be read
+LIGHT_FACING_COS = 0.5  # from farther aside the visors hide the lamps
 LIGHT_MAX_M = 60.0
 LIGHT_MIN_PX = 2.0  # across: a lamp is then as large as a pixel
 USER_MAX_M = 100.0  # road users farther away, or than one can see through fog, are left out
@@ -96,11 +98,13 @@ def label(state: WorldState, camera: CameraConfig, pose: CameraPose, frame: Fram
     """The truth about `frame`, taken at `state` from `pose`; `route_m` is the ego's station on the route, if known."""
     station, _ = state.route.locate(state.ego.x_m, state.ego.y_m, route_m)
     stop_m, stop_kind = next_line(state.route, station)
-    pixels = _count(frame.instance_id, INSTANCE_LIGHT + len(state.town.signal_heads.group))
+    heads = state.town.signal_heads
+    pixels = _count(frame.instance_id, INSTANCE_LIGHT + len(heads.group))
     box, row, distance, position, visible = _signs(state.town, camera, pose, pixels, state.ego.pose)
     my_light_m, mine = next_light(state.route, station)
-    light_box, light_row, light_distance, light_visible = _lights(state.town, camera, pose, pixels)
-    group = state.town.signal_heads.group[light_row]
+    light_box, light_row, light_distance, light_visible = _lights(
+        heads, _phases(state, heads.group), camera, pose, frame.instance_id, pixels)
+    group = heads.group[light_row]
     lines_px, marking = lines_ahead(state.town.network, state.route, station).columns(
         camera, pose, np.concatenate([lane_rows(camera), anchor_rows(camera)]))
     return Labels(
@@ -176,30 +180,44 @@ def _signs(town: Town, camera: CameraConfig, pose: CameraPose, pixels: Array,
             table[:, 5].astype(np.float32))
 
 
-def _lights(town: Town, camera: CameraConfig, pose: CameraPose, pixels: Array) -> tuple[Array, Array, Array, Array]:
-    """Box, row of SignalHeads, distance and visible share of every head whose lamps can be seen, nearest first."""
-    heads, centre = town.signal_heads, head_centres(town.signal_heads)
+def _lights(heads: SignalHeads, phase: Array, camera: CameraConfig, pose: CameraPose, instance_id: Array,
+            pixels: Array) -> tuple[Array, Array, Array, Array]:
+    """Box, row of SignalHeads, distance and visible share of every head whose lit lamps can all be seen, nearest first.
+
+    `phase` (K,) is what each head shows; of a dark one SIGN_MIN_VISIBLE of its area is enough.
+    """
+    centre, yaw = head_centres(heads), heads.pose[:, 2]
     offset = pose.position_m - centre
     distance = np.sqrt((offset ** 2).sum(axis=1))
-    yaw = heads.pose[:, 2]
     facing = (offset[:, 0] * np.cos(yaw) + offset[:, 1] * np.sin(yaw)) / np.maximum(distance, 1e-9)
-    near = np.flatnonzero((distance < LIGHT_MAX_M) & (facing > SIGN_FACING_COS) & (-offset @ pose.rotation[2] > 0.5)
+    near = np.flatnonzero((distance < LIGHT_MAX_M) & (facing > LIGHT_FACING_COS) & (-offset @ pose.rotation[2] > 0.5)
                           & (pixels[INSTANCE_LIGHT:] > 0))
     found = []
     for row in near[np.argsort(distance[near])]:
-        corners = project_points(camera, pose, centre[row] + _HEAD[int(heads.arm_m[row] > 0)] @ np.array([
-            [math.cos(yaw[row]), math.sin(yaw[row]), 0.0], [-math.sin(yaw[row]), math.cos(yaw[row]), 0.0],
-            [0.0, 0.0, 1.0]]))[:, :2]
+        turn = np.array([[math.cos(yaw[row]), math.sin(yaw[row]), 0.0], [-math.sin(yaw[row]), math.cos(yaw[row]), 0.0],
+                         [0.0, 0.0, 1.0]])
+        corners = project_points(camera, pose, centre[row] + _HEAD[int(heads.arm_m[row] > 0)] @ turn)[:, :2]
         low = np.maximum(corners.min(axis=0), 0.0)
         high = np.minimum(corners.max(axis=0), [camera.width_px, camera.height_px])
         area = cv2.contourArea(cv2.convexHull(corners.astype(np.float32)))
         visible = min(1.0, pixels[INSTANCE_LIGHT + row] / max(area, 1.0))
-        if (high - low).min() >= LIGHT_MIN_PX and visible >= SIGN_MIN_VISIBLE:
+        lit = project_points(camera, pose, centre[row] + _LAMPS[IS_LIT[phase[row]]] @ turn)[:, :2]
+        if ((high - low).min() >= LIGHT_MIN_PX and visible >= SIGN_MIN_VISIBLE
+                and (_instance_at(instance_id, lit) == INSTANCE_LIGHT + row).all()):
             found.append((int(row), *low, *high, visible))
     table = np.array(found, np.float64).reshape(-1, 6)
     rows = table[:, 0].astype(np.int64)
     return (table[:, 1:5].astype(np.float32), rows, distance[rows].astype(np.float32),
             table[:, 5].astype(np.float32))
+
+
+def _instance_at(instance_id: Array, at_px: Array) -> Array:
+    """What (N,) is seen at points (N, 2) of the picture, -1 beyond its borders."""
+    column, row = np.floor(at_px).astype(np.int64).T
+    height, width = instance_id.shape
+    is_inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return np.where(is_inside, instance_id[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)].astype(np.int64),
+                    -1)
 
 
 def face_outline(town: Town, row: int) -> Array:

@@ -50,7 +50,7 @@ NEAR_BEHIND_LINE_M = 3.5
 FAR_BEHIND_M = 1.0  # into the arm straight on
 FAR_SHORTEST_M, FAR_LONGEST_M = 8.0, 45.0  # from the stop line
 BESIDE_ROAD_M = 0.7  # from the paved edge to the post
-POST_HEIGHT_M, ARM_HEIGHT_M = 3.1, 5.3  # of the middle lamp: over the sign before it; the box ends 4.6 m over a road
+POST_HEIGHT_M, ARM_HEIGHT_M = 3.3, 5.3  # of the middle lamp: over the sign before it; the box ends 4.6 m over a road
 AIM_M = 20.0  # a head looks at the lane this far before its line
 
 
@@ -254,10 +254,8 @@ def head_centres(heads: SignalHeads) -> Array:
 def _heads_of(network: RoadNetwork, arm: list[Lane]) -> Iterator[tuple[int, float, float, float, float, int, float]]:
     """Rows of the heads of one arm, whose lanes are given from left to right."""
     lane = arm[-1]
-    heading = math.atan2(*(lane.centre_m[-1] - lane.centre_m[-2])[::-1])
-    ahead, right = np.array([math.cos(heading), math.sin(heading)]), np.array([math.sin(heading), -math.cos(heading)])
-    line, beside = lane.centre_m[-1], lane.width_m / 2 + SHOULDER_M + BESIDE_ROAD_M
-    aim = line - AIM_M * ahead
+    heading, ahead, right = _directions(lane)
+    aim = lane.centre_m[-1] - AIM_M * ahead
 
     def row(bound: Lane, foot: Array, height_m: float, arm_m: float = 0.0,
             ) -> tuple[int, float, float, float, float, int, float]:
@@ -265,8 +263,8 @@ def _heads_of(network: RoadNetwork, arm: list[Lane]) -> Iterator[tuple[int, floa
         assert bound.signal is not None
         return bound.signal, float(foot[0]), float(foot[1]), yaw, height_m, bound.id, arm_m
 
-    near = _off_road(network, line + NEAR_BEHIND_LINE_M * ahead + beside * right, right)
-    far = _across(network, lane, ahead, right, beside)
+    near = near_foot(network, lane)
+    far = _across(network, lane, ahead, _beside_m(lane))
     over = {bound.signal: bound for bound in arm if bound.signal != lane.signal}  # the rightmost lane of each group
     yield row(lane, near, POST_HEIGHT_M)
     for bound in over.values():
@@ -278,7 +276,24 @@ def _heads_of(network: RoadNetwork, arm: list[Lane]) -> Iterator[tuple[int, floa
             yield row(bound, far, ARM_HEIGHT_M, arm_m=max(0.0, float((far - bound.centre_m[-1]) @ right)))
 
 
-def _across(network: RoadNetwork, lane: Lane, ahead: Array, right: Array, beside_m: float) -> Array:
+def _directions(lane: Lane) -> tuple[float, Array, Array]:
+    """How a lane ends: its heading [rad], and the directions (2,) ahead and to the right."""
+    heading = math.atan2(*(lane.centre_m[-1] - lane.centre_m[-2])[::-1])
+    ahead = np.array([math.cos(heading), math.sin(heading)])
+    return heading, ahead, np.array([ahead[1], -ahead[0]])
+
+
+def _beside_m(lane: Lane) -> float:
+    return lane.width_m / 2 + SHOULDER_M + BESIDE_ROAD_M
+
+
+def near_foot(network: RoadNetwork, lane: Lane) -> Array:
+    """Where (2,) the near post of the rightmost lane of an arm stands."""
+    _, ahead, right = _directions(lane)
+    return _off_road(network, lane.centre_m[-1] + NEAR_BEHIND_LINE_M * ahead + _beside_m(lane) * right, right)
+
+
+def _across(network: RoadNetwork, lane: Lane, ahead: Array, beside_m: float) -> Array:
     """Foot (2,) of the far post: beside the road straight on, which may be forbidden, else beyond the far kerb."""
     ways = [network.lanes[way] for way in lane.successors]
     out = next((network.lanes[way.successors[0]] for way in ways if way.turn == Command.STRAIGHT), None)

@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from envs.geometry import Array, wrap_angle
+from envs.lights import near_foot
 from envs.roads.network import SHOULDER_M, RoadNetwork
-from envs.sites import APART_M, LINE_SETBACK_M, Rule, Site, Streets
+from envs.sites import APART_M, Rule, Site, Streets
 from envs.state import SignPosts
 
 BESIDE_ROAD_M = 0.75  # from the paved edge to the post
-BESIDE_LIGHT_M = 0.9  # farther out at a line with lights: a face must not hide the lamps behind it
+BESIDE_LIGHT_M = 0.9  # farther out than the post of the lights ahead: a face must not hide the lamps behind it
+CLEAR_OF_LIGHT_M = 15.0  # so far before their line
 ASIDE_M, CLEAR_M = 0.5, 0.45  # steps outwards until a post stands this far off the paved edge, where a road widens
 CENTRE_HEIGHT_M = 2.2  # of a face above the ground, as in towns (VwV-StVO: lower edge at 2 m over footways)
 STACK_GAP_M = 0.04  # between two faces on a post
@@ -86,8 +88,9 @@ def _feet(network: RoadNetwork, posts: Sequence[_Post]) -> Array:
             feet[row] = x, y, math.atan2(y - end_y, x - end_x) if is_beyond else heading
             continue
         aside = lane.half_at(post.station_m) + SHOULDER_M + BESIDE_ROAD_M
-        if lane.signal is not None and lane.length_m - post.station_m < 2 * LINE_SETBACK_M:
-            aside += BESIDE_LIGHT_M
+        if lane.signal is not None and lane.length_m - post.station_m < CLEAR_OF_LIGHT_M:
+            aside = float((near_foot(network, lane) - lane.centre_m[-1]) @ [math.sin(heading), -math.cos(heading)]
+                          ) + BESIDE_LIGHT_M
         x, y = lane.centre_m[k - 1] + share * (lane.centre_m[k] - lane.centre_m[k - 1])
         feet[row] = x + aside * math.sin(heading), y - aside * math.cos(heading), heading
     near = np.flatnonzero([post.foot_m is None for post in posts])

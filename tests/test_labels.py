@@ -335,6 +335,32 @@ class TestLights:
             assert (labels.light_phase[~labels.light_is_mine] == others).all()
             assert (np.diff(labels.light_distance_m) >= 0).all() and (labels.light_visible >= 0.3).all()
 
+    @pytest.mark.parametrize("seed", [10100, 10108])
+    def test_signs_hide_no_lamps(self, seed):
+        """Approaching each line at green, the lowest lamp, over an empty road: one in ten were hidden before."""
+        town, seen = build_town(seed), []
+        green = np.full(len(town.signal_plan.junction), int(Phase.GREEN))
+        for lane in (lane for lane in town.network.lanes if lane.signal is not None and lane.length_m > 60):
+            route = route_over(town.network, (lane.id, lane.successors[0]))
+            for away_m in (14.0, 22.0, 30.0):
+                at = route.signals[0][0] - away_m - EGO_SHAPE.front_m
+                x, y = interpolate(route.points_m, route.station_m, np.array([at]))[0].tolist()
+                ego = VehicleState(x, y, float(np.interp(at, route.station_m, route.heading_rad)))
+                state = dataclasses.replace(straight_road.state(0.0), town=town, route=route, ego=ego, signals=green)
+                seen.append(look(state).labels.light_is_mine.any())
+        assert len(seen) > 30 and np.mean(seen) > 0.98
+
+    def test_a_head_is_labelled_where_its_lit_lamp_shows(self):
+        """A plate before the lowest lamp takes the green head from the labels, and the red one stays."""
+        for phase, is_told in ((Phase.GREEN, False), (Phase.RED, True)):
+            view = self.before_line(8.0, phase, phase)
+            row = int(view.labels.light_is_mine.argmax())
+            left, top, right, bottom = view.labels.light_box_px[row]
+            frame = dataclasses.replace(view.frame, instance_id=view.frame.instance_id.copy())
+            frame.instance_id[int(bottom - 0.4 * (bottom - top)):, int(left) - 1:int(right) + 2] = 0
+            labels = label(view.state, CAMERA, view.pose, frame)
+            assert (len(labels.light_phase) == len(view.labels.light_phase)) == is_told
+
     def test_no_light_binds_behind_the_line_or_far_before_it(self):
         for away_m in (-2.0, 62.0):
             labels = self.before_line(away_m, Phase.RED, Phase.RED).labels
