@@ -49,28 +49,32 @@ class Learner(Generic[Net]):
         self.step += 1
         move_average(self.mean, self.model, self.step, self._average_decay)
 
-    def save_state(self, stem: Path, meta: dict[str, Any]) -> None:
-        """All that the run needs to go on: weights, their mean, the optimizer, the step, and what `meta` holds."""
+    def save_state(self, **more: Any) -> None:
+        """All that the run needs to go on, where `resume` looked for it: weights, their mean, the optimizer, the step,
+        and `more`.
+        """
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
-        checkpoint.save(stem, tensors, meta | {"step": self.step, "steps": self.steps})
+        checkpoint.save(self._state, tensors, self._run | more | {"step": self.step})
 
-    def resume(self, stem: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
-        """Go on where `save_state` stopped and return its `meta`; None where nothing was saved.
+    def resume(self, out: Path, kind: str, settings: dict[str, Any]) -> dict[str, Any] | None:
+        """Go on where a run of this kind and these settings stopped in the folder `out`, and return what `save_state`
+        was given; None where nothing was saved.
 
-        Raises CheckpointError where `meta` differs from `wanted`, or another number of steps was planned.
+        Raises CheckpointError where another kind of run was saved, or one with other settings or steps.
         """
-        if not checkpoint.exists(stem):
+        self._state, self._run = out / "state", {"kind": f"{kind} training", "settings": settings, "steps": self.steps}
+        if not checkpoint.exists(self._state):
             return None
-        tensors, meta = checkpoint.load(stem)
-        if any(meta.get(name) != value for name, value in (wanted | {"steps": self.steps}).items()):
-            raise CheckpointError(f"{stem} belongs to a run with other settings or other data; name another --out, or "
-                                  "delete it")
+        tensors, meta = checkpoint.load(self._state)
+        if any(meta.get(name) != value for name, value in self._run.items()):
+            raise CheckpointError(f"{self._state} belongs to a run with other settings or other data; name another "
+                                  "--out, or delete it")
         for prefix, module in (("model.", self.model), ("mean.", self.mean)):
             checkpoint.restore(module, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)},
-                               stem)
+                               self._state)
         state: dict[int, dict[str, Tensor]] = {}  # of the optimizer, by parameter
         for name, value in tensors.items():
             if name.startswith("optimizer."):

@@ -103,7 +103,7 @@ class Training(Learner[LightNet]):
         torch.manual_seed(config.seed)
         super().__init__(LightNet(), config.steps, config.rate, 0.05, AVERAGE_DECAY)
         self.config, self.settings = config, {k: v for k, v in asdict(config).items() if k != "out"}
-        self.resume(config.out / "state", {"kind": "lights training", "settings": self.settings})
+        self.resume(config.out, "lights", self.settings)
 
     def learn(self) -> None:
         """One step on fresh cut-outs."""
@@ -112,7 +112,7 @@ class Training(Learner[LightNet]):
         crops, states = drawn(self.config.batch, rng)
         self.follow(cross_entropy(self.model(normalised(crops)), torch.from_numpy(states), label_smoothing=0.02))
         if self.step % SAVED_STEPS == 0:
-            self.save_state(self.config.out / "state", {"kind": "lights training", "settings": self.settings})
+            self.save_state()
 
 
 class LightReader:

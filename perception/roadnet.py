@@ -244,7 +244,7 @@ class Training(Learner[RoadNet]):
                          if k not in ("out", "minutes", "workers")}
         self.epoch = 0
         self.figures: dict[str, float] = {}
-        if meta := self.resume(config.out / "state", {"kind": "road training", "settings": self.settings}):
+        if meta := self.resume(config.out, "road", self.settings):
             self.epoch, self.figures = meta["epoch"], meta["figures"]
 
     def learn(self, pictures: Pictures) -> float:
@@ -262,8 +262,7 @@ class Training(Learner[RoadNet]):
         self.figures = figures
         checkpoint.save(self.config.out / "road", checkpoint.halved(self.mean.state_dict()), {
             "kind": "road", "settings": self.settings, "epoch": self.epoch, "figures": figures})
-        self.save_state(self.config.out / "state", {
-            "kind": "road training", "settings": self.settings, "epoch": self.epoch, "figures": figures})
+        self.save_state(epoch=self.epoch, figures=figures)
 
 
 def _batches(pictures: Pictures, size: int, rng: np.random.Generator) -> Iterator[tuple[Array, Array, Array]]:

@@ -113,7 +113,7 @@ class ScoutTraining(Learner[ScoutNet]):
         super().__init__(model, config.steps, config.rate, config.weight_decay, AVERAGE_DECAY, WARM_UP)
         self.best: dict[str, Any] = {"step": 0, "figures": {"ap50": -1.0, "light_ap50": -1.0}}
         self.frames = world_frames(range(config.towns), config.seed)
-        if meta := self.resume(config.out / "state", {"settings": self._settings()}):
+        if meta := self.resume(config.out, "scout", self._settings()):
             self.best = meta["best"]
 
     def should_go_on(self) -> bool:
@@ -148,8 +148,7 @@ class ScoutTraining(Learner[ScoutNet]):
             checkpoint.save(self.config.out / "scout", checkpoint.halved(self.mean.state_dict()),
                             describe(self.mean) | {"step": self.step, "figures": self.best["figures"],
                                                     "settings": self._settings()})
-        self.save_state(self.config.out / "state", {
-            "kind": "scout training", "settings": self._settings(), "best": self.best})
+        self.save_state(best=self.best)
         return is_best
 
     def _settings(self) -> dict[str, Any]:

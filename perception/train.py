@@ -147,7 +147,7 @@ class Training(Learner[DriveNet]):
         require(self.steps > 0, f"batch is {config.batch} for {len(train)} train frames; give a smaller batch")
         self.best: dict[str, Any] = {"epoch": 0, "figures": {"distance_to_perfect": 1e9}}
         self.train_frames = len(train)
-        if meta := self.resume(config.out / "state", {"settings": self._settings()}):
+        if meta := self.resume(config.out, "perception", self._settings()):
             self.epoch_number, self.best = meta["epoch"], meta["best"]
 
     def should_go_on(self) -> bool:
@@ -208,9 +208,7 @@ class Training(Learner[DriveNet]):
                 "kind": "perception", "camera": asdict(self.camera), "epoch": self.epoch_number,
                 "train_frames": self.train_frames, "val_frames": len(val), "figures": checkpoint.plain(figures),
                 "floor": checkpoint.plain(floor), "settings": self._settings()})
-        self.save_state(self.config.out / "state", {
-            "kind": "perception training", "settings": self._settings(), "epoch": self.epoch_number,
-            "best": self.best})
+        self.save_state(epoch=self.epoch_number, best=self.best)
         return is_best
 
     def _settings(self) -> dict[str, Any]:

@@ -162,7 +162,7 @@ class Training(Learner[GlimpseNet]):
         super().__init__(model, steps_each * config.epochs, config.rate, 0.02, AVERAGE_DECAY)
         self.config, self.epoch = config, 0
         self.figures: dict[str, float] = {}
-        if meta := self.resume(config.out / "state", {"settings": self._settings()}):
+        if meta := self.resume(config.out, "glimpse", self._settings()):
             self.epoch, self.figures = meta["epoch"], meta["figures"]
 
     def learn(self, frames: Frames, finds: Finds) -> float:
@@ -202,8 +202,7 @@ class Training(Learner[GlimpseNet]):
         checkpoint.save(self.config.out / "glimpse", checkpoint.halved(self.mean.state_dict()), {
             "kind": "glimpse", "epoch": self.epoch, "figures": figures, "finds": num_finds,
             "settings": self._settings(), "num_parameters": sum(p.numel() for p in self.mean.parameters())})
-        self.save_state(self.config.out / "state", {
-            "kind": "glimpse training", "settings": self._settings(), "epoch": self.epoch, "figures": figures})
+        self.save_state(epoch=self.epoch, figures=figures)
 
     def _settings(self) -> dict[str, Any]:
         """What makes two runs the same."""

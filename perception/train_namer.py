@@ -139,7 +139,7 @@ class Training(Learner[SignNet]):
         super().__init__(model, config.epochs * config.steps, config.rate, config.weight_decay, AVERAGE_DECAY)
         self.epoch = 0
         self.best: dict[str, Any] = {"epoch": 0, "figures": {"loss": 1e9}}
-        if meta := self.resume(config.out / "state", {"settings": self._settings()}):
+        if meta := self.resume(config.out, "sign namer", self._settings()):
             self.epoch, self.best = meta["epoch"], meta["best"]
 
     def epochs(self, started: float) -> Iterator[float]:
@@ -182,8 +182,7 @@ class Training(Learner[SignNet]):
         if is_best:
             self.best = {"epoch": self.epoch, "figures": checkpoint.plain(figures)}
             checkpoint.save(self.config.out / "best", self.mean.state_dict(), describe(self.mean))
-        self.save_state(self.config.out / "state", {
-            "kind": "sign namer training", "settings": self._settings(), "epoch": self.epoch, "best": self.best})
+        self.save_state(epoch=self.epoch, best=self.best)
         return is_best
 
     def ship(self, test: tuple[Array, Array], val: tuple[Array, Array]) -> dict[str, Any]:
