@@ -42,7 +42,7 @@ def fitted(confidence: Array, is_right: Array) -> OddsMap:
     rows = np.column_stack([log_odds(confidence), np.ones(len(confidence))])
     weight = np.array(UNCHANGED)
     for _ in range(NEWTON_STEPS):
-        share = 1 / (1 + np.exp(-rows @ weight))
+        share = share_of(rows @ weight)
         gradient = rows.T @ (share - is_right) + (weight - UNCHANGED)
         step = np.linalg.solve((rows * (share * (1 - share))[:, None]).T @ rows + np.eye(2), gradient)
         while _misfit(weight - step, rows, is_right) > _misfit(weight, rows, is_right) + 1e-9:
@@ -59,7 +59,7 @@ def _misfit(weight: Array, rows: Array, is_right: Array) -> float:
 
 def mapped(confidence: Array, by: OddsMap) -> Array:
     """Confidences through a map of log odds; 0, which says that nothing was claimed, stays."""
-    share = 1 / (1 + np.exp(-(by[0] * log_odds(confidence) + by[1])))
+    share = share_of(by[0] * log_odds(confidence) + by[1])
     return np.where(confidence > 0, share, 0.0).astype(np.float32)
 
 
@@ -67,6 +67,12 @@ def log_odds(share: Array) -> Array:
     """log(p / (1 - p)), of shares kept EDGE away from 0 and 1."""
     inside = np.clip(np.asarray(share, float), EDGE, 1 - EDGE)
     return np.asarray(np.log(inside / (1 - inside)))
+
+
+def share_of(log_odds: Array) -> Array:
+    """The share p of log(p / (1 - p)), of any size."""
+    with np.errstate(over="ignore"):  # of large negative ones, whose share is 0
+        return np.asarray(1 / (1 + np.exp(-log_odds)))
 
 
 def interval(figure: Callable[[Array], float], count: int, rng: np.random.Generator,

@@ -1,7 +1,7 @@
 """What a percept claims with a confidence, and whether it holds: what confidences are fitted to and judged by.
 
 A claim is right if: `path`, it is PATH_RIGHT_M beside the true one on average up to NEAR_M ahead; `boundary`, `lane`,
-LINE_SHARE of a line's points lie within LINE_RIGHT of the width of the true line (as TuSimple's benchmark takes a line
+MATCH_SHARE of a line's points lie within LINE_RIGHT of the width of the true line (as TuSimple's benchmark takes a line
 for found); `drivable`, a cell is mostly road; `sign`, a box overlaps a sign (MATCH_IOU) of the class told; `light`,
 the same with its phase; `vehicle`, `person`, a box overlaps one; `stop`, a stop line lies within STOP_MAX_M;
 `my_light`, the phase told is that of the light in view that binds the car within NEAR_LIGHT_M.
@@ -13,14 +13,13 @@ import numpy as np
 
 from envs.geometry import Array
 from envs.roads.network import Control
-from perception.lane_metrics import MATCH_SHARE, PIXEL_THRESHOLD_PX, TUSIMPLE_WIDTH_PX
+from perception.lane_metrics import MATCH_SHARE
 from perception.metrics import MATCH_IOU, boxes_iou, lateral_errors
 from perception.perceiver import Percept
-from perception.surroundings import is_road, light_is_asked
+from perception.surroundings import LINE_RIGHT, is_road, light_is_asked
 from perception.tasks import BLIND_STOP_M
 
 PATH_RIGHT_M = 0.3
-LINE_SHARE, LINE_RIGHT = MATCH_SHARE, PIXEL_THRESHOLD_PX / TUSIMPLE_WIDTH_PX  # of points; of the picture's width
 EVERY_CELL = 7  # of the drivable ground is asked: there are 3,200 in a frame
 
 Claims = dict[str, tuple[Array, Array]]  # by head: confidences (K,) and whether each holds (K,) bool
@@ -62,7 +61,7 @@ def _lines(told_px: Array, confidence: Array, truth_px: Array, width_px: int) ->
     points = np.isfinite(told_px)
     near = (np.abs(told_px - truth_px) < LINE_RIGHT * width_px).sum(2)  # nan is not near
     is_told = points.any(2)
-    return confidence[is_told], (near >= LINE_SHARE * points.sum(2))[is_told]
+    return confidence[is_told], (near >= MATCH_SHARE * points.sum(2))[is_told]
 
 
 def _things(percept: Percept, labels: dict[str, Array], kind: str, told: Array, there: Array) -> tuple[Array, Array]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from envs.config import CameraConfig
 from envs.geometry import Array
 from perception import checkpoint
+from perception.calibration import share_of
 from perception.export import session, to_onnx
 from perception.finder import KINDS, NUM_PHASES
 from perception.model import PIXEL_MEAN, PIXEL_SCALE, convolution, folded
@@ -96,7 +97,7 @@ class Glimpse:
             asked = box_px[is_asked]
             answers = self._answers(cut(frames, at[:, 0], asked), np.eye(len(KINDS), dtype=np.float32)[at[:, 1]])
             box[is_asked] = placed(asked, answers[:, :4])
-            share[is_asked] = 1 / (1 + np.exp(-answers[:, 4]))
+            share[is_asked] = share_of(answers[:, 4])
             of_light = at[:, 1] == KINDS.index("light")
             phases[at[of_light, 0], at[of_light, 2]] = answers[of_light, 5:-1]
             log_distance[is_asked] = answers[:, -1]

@@ -32,8 +32,8 @@ from perception.dataset import Frames
 from perception.detection_metrics import average_precision, coco_json, coco_results
 from perception.generate import GenerateConfig
 from perception.lane_metrics import as_points, culane, tusimple
-from perception.perceiver import NO_SIGN, SEEN_SHARE, Perceiver, Percept
-from perception.surroundings import light_is_asked
+from perception.perceiver import NO_SIGN, Perceiver, Percept
+from perception.surroundings import SEEN_SHARE, light_is_asked
 from perception.tasks import BLIND_STOP_M
 from scenarios.spec import SPLITS
 

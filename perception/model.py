@@ -161,7 +161,8 @@ class DriveNet(nn.Module):
         path (N, 12, 2) x, y in the ego frame [m]; path_log_error (N,) log of the expected lateral error [m];
         stop_logits (N, 3) by kind of line; stop (N,) distance as a share of STOP_MAX_M; lead (N, 20) log metres;
         lead_log_error (N, 20); embedding (N, 32) in [-1, 1]; boundary (N, 2, 16) share of the width, left then right;
-        boundary_logit (N, 2, 16) presence; and what FinderHead, LinesHead, GroundHead and LightHead say.
+        boundary_logit (N, 2, 16) presence; boundary_log_spread (N, 2, 16) log of the standard deviation of its place;
+        and what FinderHead, LinesHead, GroundHead and LightHead say.
         """
         at4, at8, found = self.backbone(glance, band)
         trunk = self.trunk(self.ground(at8[:, :, 4:]).flatten(1))

@@ -25,19 +25,18 @@ from envs.roads.network import Control
 from envs.signs import SIGN_INDEX, SIGNS
 from envs.state import EGO_SHAPE, Phase
 from perception import checkpoint
-from perception.calibration import UNCHANGED, OddsMap, mapped
+from perception.calibration import UNCHANGED, OddsMap, mapped, share_of
 from perception.checkpoint import CheckpointError
 from perception.export import OnnxNet
 from perception.finder import KINDS, PEAK_SHARE, is_twin
 from perception.glimpse import GROUNDED, SETTLED, Glimpse, ground_m, stacked
 from perception.model import DriveNet, ModelConfig, frozen
 from perception.namer import Namer
-from perception.surroundings import Surroundings, called, own_phase, said
+from perception.surroundings import SEEN_SHARE, Surroundings, called, own_phase, points_of_lines, said
 
 WEIGHTS = Path(__file__).parent / "weights" / "perception"
 READER = WEIGHTS.with_name("reader")  # a namer that has learned how this camera shows the town's signs
 NO_SIGN = -1
-SEEN_SHARE = 0.5  # a boundary point is given where its presence is at least this likely
 MARGIN = 0.1  # of a sign's size, left about it on each side for the namer
 CAMERA_TO_BUMPER_M = EGO_SHAPE.front_m - CameraConfig().forward_m
 STOP_SIGN, YIELD_SIGN = SIGN_INDEX["stop"], SIGN_INDEX["yield"]
@@ -57,7 +56,7 @@ class Percept:
     path_m: Array  # (N, 12, 2) float32, ego frame, at PATH_STATIONS_M along the way the command asks for
     path_confidence: Array  # (N,) float32, that it lies within claims.PATH_RIGHT_M on average, up to 20 m ahead
     boundaries_px: Array  # (N, 2, 16) float32, u of the own lane's left and right boundary at LANE_ROWS rows; nan: none
-    boundary_confidence: Array  # (N, 2) float32, mean presence over the rows
+    boundary_confidence: Array  # (N, 2) float32, mean over the points given that one is there and right, 0 without any
     lead_m: Array  # (N, 20) float32, nearest obstacle by image column, up to LEAD_MAX_M
     stop_m: Array  # (N,) float32, front bumper to the next line across the lane, up to STOP_MAX_M
     stop_confidence: Array  # (N,) float32, that a stop line (no yield line) lies within STOP_MAX_M
@@ -126,19 +125,19 @@ class Perceiver:
         with torch.inference_mode():
             outputs = self._net(torch.from_numpy(np.ascontiguousarray(camera)),
                                 torch.from_numpy(np.ascontiguousarray(command, np.float32)))
-            present = torch.sigmoid(outputs["boundary_logit"])
         out = {name: value.numpy() for name, value in outputs.items()}
         if self._glimpse is not None:
             out |= _looked_again(self._glimpse, camera, out, view)
-        seen, stop_m = present.numpy(), (out["stop"] * STOP_MAX_M).clip(0, STOP_MAX_M)
+        is_given, sure = points_of_lines(out["boundary_logit"], out["boundary_log_spread"])
+        stop_m = (out["stop"] * STOP_MAX_M).clip(0, STOP_MAX_M)
         box_px = out["box"][:, SIGN] * np.array([width, height, width, height], np.float32)
         peak, distance_m = out["peak"][:, SIGN], out["distance_m"][:, SIGN]
         sign_class, share = _named(self._namer, camera, box_px, peak >= PEAK_SHARE)
         return calibrated(Percept(
             path_m=out["path"],
             path_confidence=1 / (1 + np.exp(out["path_log_error"].clip(-6, 6)) / PATH_ERROR_M),
-            boundaries_px=np.where(seen >= SEEN_SHARE, out["boundary"] * width, np.float32(np.nan)),
-            boundary_confidence=seen.mean(2),
+            boundaries_px=np.where(is_given, out["boundary"] * width, np.float32(np.nan)),
+            boundary_confidence=sure,
             lead_m=np.exp(out["lead"].clip(-1, math.log(LEAD_MAX_M))),
             stop_m=stop_m,
             stop_confidence=_stop_share(out["stop_logits"], stop_m, distance_m, sign_class, peak * share),
@@ -263,7 +262,7 @@ def _stop_share(logits: Array, stop_m: Array, sign_m: Array, sign_class: Array, 
     odds = logits[:, Control.STOP] - logits[:, Control.YIELD] + SIGN_SAYS * (says * sign_share * is_beside).sum(1)
     shares = np.exp(logits - logits.max(1, keepdims=True))
     is_line = 1 - shares[:, Control.NONE] / shares.sum(1)
-    return (is_line / (1 + np.exp(-odds))).astype(np.float32)
+    return (is_line * share_of(odds)).astype(np.float32)
 
 
 def _require_same_view(camera: CameraConfig, trained: CameraConfig, source: Path) -> None:

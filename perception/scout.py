@@ -23,6 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from envs.geometry import Array
 from perception import checkpoint
+from perception.calibration import share_of
 from perception.checkpoint import CheckpointError
 from perception.export import session, to_onnx
 from perception.metrics import boxes_iou
@@ -175,7 +176,7 @@ def _as_input(image: Array) -> Array:
 
 def peaks(heads: Array) -> tuple[Array, Array]:
     """Boxes (K, 4) [px of the level] and scores (K,) of the local maxima of one kind's output (5, h, w)."""
-    heat = 1 / (1 + np.exp(-heads[0]))
+    heat = share_of(heads[0])
     is_peak = (heat == cv2.dilate(heat, np.ones((3, 3), np.uint8))) & (heat >= LEAST_SCORE)
     row, column = np.nonzero(is_peak)
     order = np.argsort(-heat[row, column], kind="stable")[:MOST_FOUND]

@@ -28,11 +28,15 @@ from envs.roads.network import Marking
 from envs.roads.routes import COMMAND_HIGH
 from envs.state import Phase
 from perception import finder
+from perception.calibration import share_of
 from perception.finder import PEAK_SHARE
+from perception.lane_metrics import PIXEL_THRESHOLD_PX, TUSIMPLE_WIDTH_PX
 
 Tensors = dict[str, Tensor]
 NUM_MARKINGS = len(Marking)
 SEEN_SHARE = 0.5  # a point of a line is given where its presence is at least this likely
+LINE_RIGHT = PIXEL_THRESHOLD_PX / TUSIMPLE_WIDTH_PX  # a point of a line this near is right, share of the width
+LEAST_SPREAD = 0.5  # of a line's place, in columns
 NEAR_LIGHT_M = 40.0  # lights farther away are not judged
 LEAST_ATTENTION = 0.05  # of all: that much of it must lie on a light for its phase to count
 GREEN_ODDS = 4.0  # so many times as likely as red must green be to be called green: a red run costs more than a wait
@@ -49,7 +53,7 @@ class Surroundings:
     """One look at N frames; pixels of the full frame, confidences in [0, 1]. Names as in generate.FIELDS."""
 
     lanes_px: Array  # (N, 4, 32) float32, u of the lines of envs.lane_lines at its anchor_rows; nan: none
-    lane_confidence: Array  # (N, 4) float32, mean presence over the points given, 0 without one
+    lane_confidence: Array  # (N, 4) float32, mean over the points given that one is there and right, 0 without any
     lane_marking: Array  # (N, 4) int64 of Marking
     drivable: Array  # (N, 40, 80) float32, how likely each cell of the frame is road
     my_light: Array  # (N,) int64 of Phase; OFF: none, or dark
@@ -94,29 +98,33 @@ class LinesHead(nn.Module):
     def forward(self, at4: Tensor, band: Tensor, trunk: Tensor, command: Tensor) -> Tensors:
         sought = self.sought(torch.cat([trunk, command], 1)).unflatten(1, (LINES, -1))
         near, far = at4[:, :, -GLANCE_NODES:], band[:, :, -BAND_NODES:]
-        columns, evidence, cells = zip(
+        columns, spreads, evidence, cells = zip(
             _read(self.far(far), far, sought[..., -far.shape[1]:]),
             _read(self.near(near), near, sought[..., :near.shape[1]]), strict=True)
-        column = torch.cat(columns, 2)  # (N, 4, NODES), share of the width
+        column, spread = torch.cat(columns, 2), torch.cat(spreads, 2).log()  # (N, 4, NODES), shares of the width
         plain = torch.cat(evidence, 2).flatten(1) * 0.2
         told = self.told(torch.cat([trunk, column.flatten(1) * 2 - 1, plain, command], 1))
         lines = told[:, :-2 * LANE_ROWS].unflatten(1, (LINES, ANCHORS + NUM_MARKINGS))
         return {
             "line_columns": column, "line_cells_far": cells[0], "line_cells_near": cells[1],
             "lanes": column @ self.to_anchors, "lanes_logit": lines[:, :, :ANCHORS],
-            "marking_logits": lines[:, :, ANCHORS:], "boundary": column[:, OWN] @ self.to_rows,
+            "lanes_log_spread": spread @ self.to_anchors, "marking_logits": lines[:, :, ANCHORS:],
+            "boundary": column[:, OWN] @ self.to_rows, "boundary_log_spread": spread[:, OWN] @ self.to_rows,
             "boundary_logit": told[:, -2 * LANE_ROWS:].unflatten(1, (2, LANE_ROWS)),
         }
 
 
-def _read(maps: Tensor, features: Tensor, sought: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _read(maps: Tensor, features: Tensor, sought: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Maps (N, 8, R, C) and features (N, F, R, C) in which F numbers are sought for each line (N, 4, F) -> each line's
-    column in each row (N, 4, R), share of the width; how plain it is; logits.
+    column in each row (N, 4, R) and the standard deviation of what speaks for it, shares of the width; how plain it is;
+    logits.
     """
     logits, offset = maps[:, :LINES] + (sought @ features.flatten(2)).unflatten(2, features.shape[2:]), maps[:, LINES:]
     share = torch.softmax(logits, 3)
     middle = (torch.arange(maps.shape[3], device=maps.device) + 0.5 + offset) / maps.shape[3]
-    return (share * middle).sum(3), logits.amax(3), logits
+    column = (share * middle).sum(3)
+    spread = ((share * (middle - column[..., None]) ** 2).sum(3) + (LEAST_SPREAD / maps.shape[3]) ** 2).sqrt()
+    return column, spread, logits.amax(3), logits
 
 
 def _between(rows: Array) -> Tensor:
@@ -240,23 +248,33 @@ def light_loss(outputs: Tensors, truth: Tensors) -> Tensor:
 
 def said(out: dict[str, Array], width_px: int, height_px: int) -> Surroundings:
     """The heads' tensors, as arrays, in the road's units; `out` holds the peaks of finder.find_peaks, too."""
-    seen = 1 / (1 + np.exp(-out["lanes_logit"]))
-    is_there = seen >= SEEN_SHARE
+    is_there, sure = points_of_lines(out["lanes_logit"], out["lanes_log_spread"])
     share = out["light_share"].copy()
     share[:, Phase.OFF] += out["light_none"]
     box = out["box"] * np.array([width_px, height_px] * 2, np.float32)
-    sure = np.where(out["peak"] >= PEAK_SHARE, out["peak"], np.float32(0))
+    peak = np.where(out["peak"] >= PEAK_SHARE, out["peak"], np.float32(0))
     light, vehicle, person = (finder.KINDS.index(kind) for kind in ("light", "vehicle", "person"))
     return Surroundings(
         lanes_px=np.where(is_there, out["lanes"] * width_px, np.float32(np.nan)),
-        lane_confidence=(seen * is_there).sum(2) / np.maximum(is_there.sum(2), 1).astype(np.float32),
-        lane_marking=out["marking_logits"].argmax(2), drivable=1 / (1 + np.exp(-out["drivable_logit"])),
+        lane_confidence=sure, lane_marking=out["marking_logits"].argmax(2), drivable=share_of(out["drivable_logit"]),
         my_light=called(share), my_light_share=share, my_light_m=((out["light"] + 3) * 10).clip(0, LIGHT_MAX_M),
-        light_box_px=box[:, light], light_phase=np.where(sure[:, light] > 0, out["light_phases"].argmax(2), -1),
-        light_confidence=sure[:, light], light_distance_m=out["distance_m"][:, light],
-        vehicle_box_px=box[:, vehicle], vehicle_confidence=sure[:, vehicle],
+        light_box_px=box[:, light], light_phase=np.where(peak[:, light] > 0, out["light_phases"].argmax(2), -1),
+        light_confidence=peak[:, light], light_distance_m=out["distance_m"][:, light],
+        vehicle_box_px=box[:, vehicle], vehicle_confidence=peak[:, vehicle],
         vehicle_distance_m=out["distance_m"][:, vehicle],
-        person_box_px=box[:, person], person_confidence=sure[:, person], person_distance_m=out["distance_m"][:, person])
+        person_box_px=box[:, person], person_confidence=peak[:, person], person_distance_m=out["distance_m"][:, person])
+
+
+def points_of_lines(logit: Array, log_spread: Array) -> tuple[Array, Array]:
+    """Which points of lines (..., R) are given, by logits of their presence, and how sure each line is (...), float32.
+
+    That is the mean over its points that one is there and lies within LINE_RIGHT of where it is told, if its place has
+    Laplace's distribution as wide as what speaks for it; 0 for a line without points.
+    """
+    seen = share_of(logit)
+    is_given = seen >= SEEN_SHARE
+    right = 1 - np.exp(-LINE_RIGHT * np.exp(-log_spread))
+    return is_given, (seen * right * is_given).sum(-1) / np.maximum(is_given.sum(-1), 1).astype(np.float32)
 
 
 def own_phase(out: dict[str, Array], is_read: Array) -> Array:

@@ -16,6 +16,8 @@ from envs.signs import SIGN_INDEX, SIGNS
 from envs.state import Phase
 from perception import checkpoint, metrics
 from perception.checkpoint import CheckpointError
+from perception.claims import claims_of
+from perception.corruptions import corrupt
 from perception.generate import GenerateConfig, Shard, make_shard
 from perception.model import DriveNet, describe
 from perception.perceiver import CAMERA_TO_BUMPER_M, DEFAULT_LIMIT_MPS, WEIGHTS, Perceiver, Percept, Tracker
@@ -259,6 +261,7 @@ def val_frames():
     return make_shard(config, Shard("val", 0, 160))
 
 
+@pytest.mark.slow
 def test_shipped_weights_see_new_frames_of_val_towns(val_frames):
     """Looser than the model card's figures: a guard against weights that do not belong to this code."""
     usual = val_frames["camera_fov_deg"] == 80.0
@@ -279,11 +282,23 @@ def test_model_card_tells_the_checkpoints_own_figures():
     assert f"{meta['num_parameters']:,} parameters" in card and f"{meta['train_frames']:,} frames" in card
 
 
+@pytest.mark.slow
 def test_confidence_of_the_path_knows_its_error(val_frames):
     seen = Perceiver.load().perceive(val_frames["rgb"], val_frames["command"])
     error = np.abs(seen.path_m - val_frames["path_m"])[:, :9, 1].mean(1)
     order = np.argsort(-seen.path_confidence)
     assert error[order[:50]].mean() < 0.7 * error[order[-50:]].mean()
+
+
+@pytest.mark.slow
+def test_confidence_of_boundaries_knows_their_error_and_falls_in_bad_pictures(val_frames):
+    perceiver = Perceiver.load()
+    clean, frosted = (perceiver.perceive(rgb, val_frames["command"]) for rgb in (
+        val_frames["rgb"], corrupt("frost", val_frames["rgb"], 4, np.random.default_rng(0))))
+    sure, is_right = claims_of(clean, val_frames, 320)["boundary"]
+    order = np.argsort(sure)
+    assert is_right[order[:60]].mean() < 0.7 < 0.95 < is_right[order[-60:]].mean()
+    assert frosted.boundary_confidence.mean() < 0.6 * clean.boundary_confidence.mean()
 
 
 @pytest.mark.bench
@@ -301,7 +316,7 @@ def test_a_frame_takes_under_a_millisecond(val_frames):
     assert min(times) < 0.8e-3
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_tracks_hold_on_real_drives():
     """The expert drives 4 val towns; what is believed from the camera alone is held against the truth each step.
 

@@ -70,6 +70,16 @@ def test_lines_between_rows_of_cells_are_straight():
     np.testing.assert_allclose(surroundings._at_nodes(anchors[None, None], 160)[0, 0], nodes, atol=1e-5)
 
 
+def test_a_line_is_as_sure_as_its_points_are_there_and_narrow():
+    """Against Laplace's distribution, drawn: the share of a million points that lie within LINE_RIGHT."""
+    spread, logit = np.array([[0.004, 0.02], [0.1, 0.1], [0.1, 0.1]]), np.array([[9.0, 9.0], [9.0, -2.0], [-2.0, -2.0]])
+    is_given, sure = surroundings.points_of_lines(logit, np.log(spread))
+    drawn = np.random.default_rng(0).laplace(0.0, 1.0, 1_000_000)
+    right = [(np.abs(width * drawn) < surroundings.LINE_RIGHT).mean() for width in (0.004, 0.02, 0.1)]
+    np.testing.assert_allclose(sure, [(right[0] + right[1]) / 2, right[2], 0.0], atol=2e-3)
+    assert is_given.tolist() == [[True, True], [True, False], [False, False]]
+
+
 def test_the_cell_of_the_own_light():
     asked = surroundings.targets({name: torch.from_numpy(value) for name, value in full(2).items()}, 320, 160)
     cell = (50 - 16) // 4 * 80 + 100 // 4
