@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 READY := $(VENV)/.ready
 
-.PHONY: setup train perception test check bench
+.PHONY: setup train perception test test-slow check bench
 .DELETE_ON_ERROR:
 
 setup: $(READY)  ## the virtual environment, pinned by requirements.lock
@@ -34,12 +35,16 @@ perception: setup  ## every camera network from nothing, from drawn pictures alo
 	$(BIN)/nanodrive perceive --train-road --data data/roads --scapes 20000 --towns 5000 --epochs 6 --minutes 120
 
 test: setup  ## the default tests, a process for each core
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(PYTEST)
+
+test-slow: setup  ## those that take longer than a few seconds each
+	$(PYTEST) -m "slow and not exhaustive"
 
 check: setup  ## everything that must hold before a commit
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(PYTEST)
+	$(PYTEST) -m "slow and not exhaustive"
 
 bench: setup  ## how fast each stage is on this machine
 	$(BIN)/nanodrive bench

@@ -98,7 +98,7 @@ def test_closed_sign_stands_at_the_mouth_of_a_track_turned_to_it(towns):
     assert count > 10
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_hundred_towns_have_every_sign():
     found: Counter[str] = Counter()
     for seed in range(200):

@@ -78,6 +78,7 @@ def driven(suite, tmp_path_factory):
                              "--workers", 1, "--no-baselines", "--min-score", 90, "--out", out))
 
 
+@pytest.mark.slow
 def test_evaluate_prints_tables_and_ends_in_json(driven):
     folder, (code, out, err) = driven
     assert code == 0, err
@@ -88,12 +89,14 @@ def test_evaluate_prints_tables_and_ends_in_json(driven):
     assert json.loads((folder / "results.json").read_text())["num_episodes"] == 1
 
 
+@pytest.mark.slow
 def test_a_missed_threshold_is_exit_code_1(suite, tmp_path, capfd):
     assert nanodrive.main(["evaluate", "--policy", "straight", "--suite", str(suite), "--no-baselines",
                            "--workers", "1", "--min-score", "99", "--out", str(tmp_path)]) == 1
     assert last_line(capfd.readouterr().out)["is_passed"] is False
 
 
+@pytest.mark.slow
 def test_replay_verifies_as_a_program_and_films(driven, tmp_path, capfd):
     folder, _ = driven
     (file,) = (folder / "recordings").glob("*.npz")
@@ -106,6 +109,7 @@ def test_replay_verifies_as_a_program_and_films(driven, tmp_path, capfd):
     assert code == 0 and last_line(out)["is_passed"] is True, err
 
 
+@pytest.mark.slow
 def test_generate_then_perceive(tmp_path, capfd):
     """Four frames are made and the network looks at a picture."""
     code = nanodrive.main(["generate", "--out", str(tmp_path / "data"), "--train-frames", "2", "--val-frames", "2",
@@ -117,6 +121,7 @@ def test_generate_then_perceive(tmp_path, capfd):
     assert (tmp_path / "seen" / "grey.png").is_file()
 
 
+@pytest.mark.slow
 def test_bench_measures_every_stage_and_compares(tmp_path, capfd):
     old = {"stages": {"label": {"median_ms": 1e6}, "gone": {"median_ms": 1.0}}}
     (tmp_path / "old.json").write_text(json.dumps(old))
@@ -216,6 +221,7 @@ def halve(path):
     path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
 
 
+@pytest.mark.slow
 def test_bad_files(driven, tmp_path, capfd):
     """Cut in half, emptied, of another kind: a recording, a policy's weights and card, the network's weights."""
     (file,) = (driven[0] / "recordings").glob("*.npz")
@@ -244,6 +250,7 @@ def test_bad_files(driven, tmp_path, capfd):
         assert said in err and is_one_sentence(err), err
 
 
+@pytest.mark.slow
 def test_actions_that_cannot_be_executed(suite, tmp_path):
     """A user's own drivers, found in the working folder, as programs side by side: NaN, and three numbers."""
     (tmp_path / "nan_driver.py").write_text(OWN.format(action="[0.0, float('nan')]"))
@@ -259,7 +266,7 @@ def test_actions_that_cannot_be_executed(suite, tmp_path):
         assert not out.strip()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_interrupt_leaves_no_process_behind(tmp_path):
     """Ctrl-C during an evaluation: exit code 130, one word, no worker survives."""
     import psutil
@@ -278,7 +285,7 @@ def test_interrupt_leaves_no_process_behind(tmp_path):
     assert alive == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_train_tells_the_whole_story(tmp_path):
     """The smallest preset, as a program: weights, curve, results, film and report are there, the last line is JSON."""
     code, out, err = finish(start("train", "--preset", "smoke", "--out", tmp_path / "smoke"), timeout_s=900)

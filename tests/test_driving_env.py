@@ -47,6 +47,7 @@ def digest_of_drive(env: DrivingEnv, seed: int, steps: int = 25) -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("renderer", RENDERERS)
 def test_gymnasiums_checker_finds_nothing(renderer):
     config = DriveConfig(camera=SMALL, renderer=renderer)
@@ -74,6 +75,7 @@ def env():
     with_frames.close()
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_whatever_came_before(env):
     first = digest_of_drive(env, 5)
     digest_of_drive(env, 6)
@@ -82,6 +84,7 @@ def test_same_seed_same_bytes_whatever_came_before(env):
     assert digest_of_drive(env, 6) != first
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_in_another_process(env):
     code = ("from test_driving_env import *; print(digest_of_drive(DrivingEnv(BULLET, scenarios=TOWNS), 5))")
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "tests", capture_output=True, text=True, check=True,
@@ -246,7 +249,7 @@ def resident_mb() -> float:
     return psutil.Process().memory_info().rss / 2**20
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("config", "resets"), [(BLIND, 1000), (BULLET, 1000)], ids=["none", "bullet"])
 def test_a_thousand_resets_do_not_leak(config, resets):
     env, after_100 = DrivingEnv(config), 0.0
@@ -261,7 +264,7 @@ def test_a_thousand_resets_do_not_leak(config, resets):
     assert resident_mb() < 1.05 * after_100
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_thousand_random_episodes_stay_finite():
     env, rng, lengths = DrivingEnv(BLIND), np.random.default_rng(1), []
     for episode in range(1000):

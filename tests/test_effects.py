@@ -51,7 +51,7 @@ def cameras():
 
 
 @pytest.mark.parametrize("name", WEATHERS)
-@pytest.mark.parametrize("seeds", [(1,), pytest.param(range(2, 8), marks=pytest.mark.slow)], ids=["one", "more"])
+@pytest.mark.parametrize("seeds", [(1,), pytest.param(range(2, 8), marks=pytest.mark.exhaustive)], ids=["one", "more"])
 def test_both_renderers_agree_in_every_weather(name, seeds, cameras):
     for seed in seeds:
         scene, ego = in_town(build_town(seed), 5)

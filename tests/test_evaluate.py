@@ -43,6 +43,7 @@ def driven(suite, tmp_path_factory):
                                             baselines=False, min_score=50.0))
 
 
+@pytest.mark.slow
 def test_the_expert_reaches_the_goal_and_passes_the_gate(driven):
     out, answer = driven
     assert answer["is_passed"] is True
@@ -60,6 +61,7 @@ def test_the_expert_reaches_the_goal_and_passes_the_gate(driven):
     assert expert["summary"]["is_success"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(driven, suite, tmp_path):
     """One seat in this process gives the rows that two worker processes gave, to the last bit, recordings included."""
     out, _ = driven

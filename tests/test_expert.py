@@ -56,11 +56,12 @@ def assert_faultless(scenarios: tuple[Scenario, ...]) -> None:
     assert np.mean([s.comfort for s in scores]) > 0.98
 
 
+@pytest.mark.slow
 def test_four_unseen_towns_without_an_infraction_and_in_comfort() -> None:
     assert_faultless(suite("val", 4))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_hundred_unseen_towns_without_an_infraction() -> None:
     scores = [drive(scenario)[0].score() for scenario in suite("val", 100)]
     assert np.mean([s.is_success for s in scores]) >= 0.95
@@ -95,6 +96,7 @@ def _through(feature: str) -> Scenario:
     raise AssertionError(f"no drive of a hundred towns leads through {feature}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("feature", ["refuge", "works", "beside works", "narrowing", "slow street"])
 def test_what_the_road_has_on_its_way_is_driven_through_without_an_infraction(feature: str) -> None:
     env, states = drive(_through(feature))
@@ -146,6 +148,7 @@ def test_a_car_parked_on_the_verge_is_passed_without_slowing() -> None:
     assert abs(len(free) - len(beside)) <= 1
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(10_000, 10_499))
 def test_the_ceiling_keeps_limit_bend_and_braking(seed: int) -> None:

@@ -35,6 +35,7 @@ def test_plan_covers_every_frame_once():
         ("train", 0, 4), ("train", 1, 4), ("train", 2, 2), ("val", 0, 4)]
 
 
+@pytest.mark.slow
 def test_rendered_shard_is_the_same_every_time_and_not_black():
     config = replace(SMALL, renderer="bullet")
     first, again = (make_shard(config, Shard("train", 0, 3)) for _ in range(2))
@@ -47,6 +48,7 @@ def test_rendered_shard_is_the_same_every_time_and_not_black():
     assert np.abs(first["rgb"][0].astype(int) - first["rgb"][2]).mean() > 5, "frames differ"
 
 
+@pytest.mark.slow
 def test_shards_share_no_town():
     towns = [set(make_shard(SMALL, shard)["town_seed"].tolist()) for shard in plan(SMALL)]
     assert all(not a & b for i, a in enumerate(towns) for b in towns[:i])
@@ -131,7 +133,8 @@ def test_counts_are_by_name():
     assert counts["weathers"] == {"night": 1}
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.exhaustive)])
 def test_stopped_or_killed_it_leaves_no_process_behind(blow: int, tmp_path: Path) -> None:
     root = Path(generate.__file__).parents[1]
     made = tmp_path / "frames"

@@ -111,6 +111,7 @@ def squares():
     return Frames(CameraConfig(), rgb, labels), finds
 
 
+@pytest.mark.slow
 def test_learning_makes_boxes_fit_and_tells_something_from_nothing(squares, tmp_path):
     frames, finds = squares
     config = TrainGlimpseConfig(out=tmp_path, epochs=25, batch=32, threads=1)
@@ -122,6 +123,7 @@ def test_learning_makes_boxes_fit_and_tells_something_from_nothing(squares, tmp_
     assert figures["sign_told_from_none"] > 0.95
 
 
+@pytest.mark.slow
 def test_learning_tells_how_far_a_vehicle_is_from_a_box_that_does_not_fit(squares, tmp_path):
     """The squares stand on the ground: a guess whose lower edge is two pixels off is metres off far away."""
     frames, finds = squares

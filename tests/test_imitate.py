@@ -70,6 +70,7 @@ def test_a_single_town_is_all_learnt_from() -> None:
     assert len(train) == 3000 and len(held) == 0
 
 
+@pytest.mark.slow
 def test_the_clone_learns_the_rule_the_same_way_each_time() -> None:
     config = ImitateConfig(epochs=12, patience=12)
     actor, figures = fit(lessons(), config)
@@ -101,7 +102,7 @@ def test_lessons_hold_the_experts_clean_action_whatever_is_executed(venv: FleetV
     assert set(data.towns) <= set(range(10_000))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_clone_with_perfect_eyes_drives_most_of_its_routes(venv: FleetVecEnv) -> None:
     from agents.ppo import validate
     from scenarios.spec import suite

@@ -45,6 +45,7 @@ def test_signs_are_called_by_the_box_over_them():
     assert truth.tolist() == [5, 7] and called.tolist() == [5, len(SIGNS)]
 
 
+@pytest.mark.slow
 def test_the_page_shows_every_head_and_escapes_names(tmp_path, seen, capfd):
     path = tmp_path / "<b>street.png"
     cv2.imwrite(str(path), seen[1].rgb[0][..., ::-1])

@@ -37,7 +37,7 @@ def test_a_folder_of_heads_becomes_a_table(tmp_path, capsys):
     assert all(row["state"] in STATES and 0.25 <= float(row["confidence"]) <= 1 for row in rows)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_training_is_deterministic_and_saves_what_it_measured(tmp_path):
     settings = {"steps": 3, "batch": 8}
     results = []

@@ -25,6 +25,7 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_worst_frames_join_the_train_shards(data):
     before = len(dataset.read(data, "train"))
     result = mine.run(MineConfig(data / "net", data, candidates=24, keep=0.25))

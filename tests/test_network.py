@@ -305,6 +305,7 @@ def test_paint_follows_right_hand_traffic():
     assert kinds == {Marking.DASHED, Marking.SOLID, Marking.DOUBLE}
 
 
+@pytest.mark.slow
 def test_every_val_town_has_routes_of_300_to_800_m_and_most_of_them_turn():
     num_turning, num_stops, num_changes = 0, 0, 0
     for seed in VAL_SEEDS:

@@ -63,7 +63,7 @@ def test_who_wants_to_cross_says_where() -> None:
     assert seen == {-1, 0, 1}
 
 
-@pytest.mark.parametrize("seed", [10_000, 10_003, *(pytest.param(k, marks=pytest.mark.slow)
+@pytest.mark.parametrize("seed", [10_000, 10_003, *(pytest.param(k, marks=pytest.mark.exhaustive)
                                                     for k in range(10_004, 10_022))])
 def test_a_minute_in_a_town_harms_nobody(seed: int) -> None:
     """Nobody is inside a house, a post, a trunk or a parked car, on the road but to cross it, or longer than 20 s;

@@ -95,6 +95,7 @@ def test_the_learner_starts_as_the_clone_to_the_bit(actor: Actor) -> None:
     np.testing.assert_allclose(model.policy.log_std.detach().exp(), [0.2, 0.2], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_warm_up_teaches_the_critic_and_leaves_the_actor_alone(actor: Actor, tmp_path: Path) -> None:
     config = replace(CONFIG, total_steps=6 * 64, warmup_updates=9, warmup_epochs=10)
     before = parameters(actor)
@@ -104,6 +105,7 @@ def test_the_warm_up_teaches_the_critic_and_leaves_the_actor_alone(actor: Actor,
     assert curve.training[-1]["value_loss"] < 0.95 * curve.training[0]["value_loss"]
 
 
+@pytest.mark.slow
 def test_it_learns_and_ships_the_best_of_the_validation_drives(actor: Actor, tmp_path: Path) -> None:
     config = replace(CONFIG, total_steps=20 * 256, steps_per_car=128, boundary_updates=5, validate_boundaries=1,
                      target_kl=0.05)
@@ -117,6 +119,7 @@ def test_it_learns_and_ships_the_best_of_the_validation_drives(actor: Actor, tmp
     assert json.loads((tmp_path / CURVE).read_text())["validation"][-1]["update"] == 20
 
 
+@pytest.mark.slow
 def test_a_run_killed_and_resumed_equals_an_uninterrupted_one_bit_for_bit(
         actor: Actor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = train(Range(), CONFIG, actor, tmp_path / "whole")  # type: ignore[arg-type]
@@ -139,6 +142,7 @@ def test_a_run_killed_and_resumed_equals_an_uninterrupted_one_bit_for_bit(
     assert [r["update"] for r in curve.training] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_state_of_other_settings_or_half_a_state_is_refused(actor: Actor, tmp_path: Path) -> None:
     train(Range(), CONFIG, actor, tmp_path)  # type: ignore[arg-type]
     other = replace(CONFIG, gamma=0.9)

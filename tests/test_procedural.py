@@ -115,13 +115,14 @@ def check_connection(seed: int, network: RoadNetwork) -> None:
 CHECKS = (check_no_overlap, check_no_gap, check_connection)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 def test_towns_are_whole(networks, check):
     for seed, network in enumerate(networks[:60]):
         check(seed, network)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_five_hundred_towns_are_whole_and_have_every_piece():
     pieces: Counter[str] = Counter()
     for seed in range(NUM_TOWNS):
@@ -422,6 +423,7 @@ def scenery(props: Props) -> Props:
     return Props(props.kind[grown], props.pose[grown], props.size_m[grown], props.colour[grown])
 
 
+@pytest.mark.slow
 def test_scenery_keeps_clear_of_roads_and_of_itself(towns):
     for town in towns:
         props = scenery(town.props)

@@ -9,7 +9,7 @@ from perception.perceiver import BACKENDS, WEIGHTS, Perceiver, load_network
 from perception.quantise import QuantisedNet
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_eight_bits_see_nearly_the_same():
     frames = glide(10_001, "overcast", 6, load_network(WEIGHTS)[1])
     percepts = [Perceiver.load(backend=name).perceive(frames.rgb, frames.labels["command"])
@@ -19,7 +19,7 @@ def test_eight_bits_see_nearly_the_same():
     assert np.array_equal(percepts[1].path_m, percepts[2].path_m)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_convolutions_are_eight_bits_and_smaller():
     net = QuantisedNet(load_network(WEIGHTS)[0])
     graph = onnx.load_model_from_string(net.look_graph)

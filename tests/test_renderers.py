@@ -195,6 +195,7 @@ class TestRenderer:
             assert frame.instance_id[pixel(CAMERA, pose, 31.75, -1.75, 0.5)] == INSTANCE_ACTOR + 2
             assert (frame.instance_id == INSTANCE_ACTOR + 1).sum() < 20
 
+    @pytest.mark.slow
     def test_sign_shows_its_face_to_its_traffic_only(self, name):
         """From 8 m before each kind of a town's signs: its class and number, its own face rather than another's."""
         camera, town = CameraConfig(width_px=640, height_px=320), build_town(1)
@@ -223,6 +224,7 @@ class TestRenderer:
         assert len(read) >= 4 and np.mean(read) >= 0.8, "figures in triangles are alike at this size"
         renderer.close()
 
+    @pytest.mark.slow
     def test_two_renderers_and_another_process_give_the_same_bytes(self, name):
         here = digest_of_town(name)
         assert digest_of_town(name) == here
@@ -232,6 +234,7 @@ class TestRenderer:
             cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True).stdout
         assert told.split()[-1] == here
 
+    @pytest.mark.slow
     def test_frames_do_not_depend_on_what_was_drawn_before(self, name):
         """The same frame first, after another town, after other actors, and after another camera height."""
         towns = [build_town(seed) for seed in (4, 5)]
@@ -342,17 +345,18 @@ def assert_agree(found: list[Agreement]) -> None:
     assert np.mean([one.colour for one in found]) < 1.0
 
 
+@pytest.mark.slow
 def test_raster_agrees_with_pybullet():
     assert_agree(agreements(range(3), 4, CameraConfig()))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("camera", [CameraConfig(), CameraConfig(96, 96, 100.0, 1.2, 1.0, 5.0)], ids=["wide", "square"])
 def test_raster_agrees_with_pybullet_on_two_hundred_scenes(camera):
     assert_agree(agreements(range(100, 150), 4, camera))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_changing_towns_leaves_no_memory_behind():
     """PyBullet kept 9 MB of each town while meshes came as numbers."""
     process, camera = psutil.Process(), CameraConfig()

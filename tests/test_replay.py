@@ -49,6 +49,7 @@ def test_verify_notices_another_control_and_says_where(file, tmp_path):
     assert any(line.startswith("ego: first differs at row 11") for line in answer["differences"])
 
 
+@pytest.mark.slow
 def test_film_is_h264_that_a_browser_plays(file, tmp_path):
     """Even sizes, yuv420p, the index before the data, one picture a step and a second of the last one."""
     out = tmp_path / "films" / "drive.mp4"

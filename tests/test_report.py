@@ -51,6 +51,7 @@ def run(tmp_path):
                                                     expert=[100.0] * 3))
 
 
+@pytest.mark.slow
 def test_page_holds_every_figure_and_needs_no_other_file(run, capsys):
     curve = {"training": [{"steps": 2048 * k, "reward": 10.0 * k, "route_completion": 20.0 * k} for k in range(1, 5)],
              "validation": [{"steps": 0, "route_completion": 50.0, "driving_score": 40.0}]}

@@ -27,6 +27,7 @@ def test_labels_go_with_the_picture(monkeypatch):
         assert -0.7 < horizon < 1.1
 
 
+@pytest.mark.slow
 def test_a_training_that_was_cut_off_goes_on_bit_for_bit(tmp_path):
     pictures, _ = draw_all(RoadTrainConfig(scapes=40)), torch.set_num_threads(1)
     results = []
@@ -44,7 +45,7 @@ def test_a_training_that_was_cut_off_goes_on_bit_for_bit(tmp_path):
         roadnet.Training(training.config, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_training_is_a_function_of_the_seed(tmp_path):
     for name in ("a", "b"):
         roadnet.run(RoadTrainConfig(out=tmp_path / name, scapes=40, epochs=1, batch=10))

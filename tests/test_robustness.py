@@ -45,6 +45,7 @@ def test_confidence_that_falls_along_is_told_from_one_that_does_not():
     assert summarise(made_up(lambda k: 0.5))["confidence_follows"]["boundary"] is None
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_writes(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(robustness, "names", lambda with_spare: ["contrast"])
     monkeypatch.setattr(robustness, "WEATHERS", ["clear"])

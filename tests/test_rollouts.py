@@ -53,6 +53,7 @@ def trace(venv: FleetVecEnv, steps: int = 25) -> list[np.ndarray]:
     return seen
 
 
+@pytest.mark.slow
 def test_workers_change_nothing_and_a_boundary_forgets_what_was_before() -> None:
     here, there = cars(num=3, seed=7), cars(num=3, seed=7, workers=2)
     try:
@@ -69,7 +70,7 @@ def test_workers_change_nothing_and_a_boundary_forgets_what_was_before() -> None
         there.close()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_workers_change_nothing_with_the_camera_and_the_shipped_network() -> None:
     """Two processes of 5 and 4 cars and one of 9, in busy towns: batches of frames differ, features do not."""
     here, there = (make(DriveConfig(), 9, "train-busy", seed=2, workers=workers) for workers in (0, 2))
@@ -88,9 +89,9 @@ def test_a_refused_action_is_told_by_name() -> None:
 
 @pytest.mark.parametrize(("blow", "said"), [(signal.SIGKILL, "died with exit code -9"),
                                             pytest.param(signal.SIGSEGV, "last words: Fatal Python error",
-                                                         marks=pytest.mark.slow),
+                                                         marks=pytest.mark.exhaustive),
                                             pytest.param(signal.SIGSTOP, "said nothing for 1 s",
-                                                         marks=pytest.mark.slow)])
+                                                         marks=pytest.mark.exhaustive)])
 def test_a_dead_or_hung_worker_is_named_and_replaced(blow: int, said: str, capfd: pytest.CaptureFixture[str]) -> None:
     venv = cars(workers=2, patience_s=20.0)
     venv.reset()
@@ -122,7 +123,7 @@ def test_a_queue_is_driven_to_its_end_even_if_a_worker_dies() -> None:
     venv.close()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_workers_that_keep_dying_end_the_run() -> None:
     venv = cars(workers=1)
     venv.reset()
@@ -151,7 +152,8 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.exhaustive)])
 def test_an_interrupted_or_killed_parent_leaves_no_process_behind(blow: int, tmp_path: Path) -> None:
     tests = Path(__file__).parent
     script = tmp_path / "drive.py"

@@ -178,6 +178,7 @@ def test_time_to_collision_by_hand():
     assert initial_facts(initial_memory(state(0.0))).ttc_s == math.inf
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.floats(-12, 20), st.floats(-12, 12), st.floats(-3.1, 3.1), st.floats(0, 12), st.floats(1, 15))
 def test_time_to_collision_agrees_with_moving_the_boxes(x, y, yaw, speed, own_speed):

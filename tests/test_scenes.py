@@ -80,7 +80,7 @@ def test_the_camera_keeps_things_where_they_are():
         assert math.hypot(row - 33, column - 60) < 6
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_rendered_frames_bring_their_signs():
     frames = scenes.world_frames(range(10_100, 10_103), 0)
     assert len(frames) == 3 * scenes.FRAMES_PER_TOWN

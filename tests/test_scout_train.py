@@ -73,6 +73,7 @@ def test_figures_of_a_blind_network_are_the_floor():
     assert figures["ap50"] < 0.05 and figures["recall"] == 0.0
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_bit_for_bit(config, tmp_path):
     whole = ScoutTraining(config)
     val = [plain_scene([[10, 20, 30, 44]], [True])]
@@ -109,7 +110,7 @@ def test_lights_can_be_learned_while_signs_stay_bit_for_bit(config, tmp_path):
             assert torch.allclose(second.mean.state_dict()[name], value), name
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_command_learns_and_leaves_weights(config):
     result = scout_train.run(ScoutTrainConfig(**vars(config) | {"steps": 60, "epoch_steps": 30}))
     tensors, meta = checkpoint.load(config.out / "scout")

@@ -76,6 +76,7 @@ def test_metres_follow_from_the_cameras_view(fov_deg):
     np.testing.assert_allclose(sight._on_ground(pixel, 300.0, 1000, fov_deg), [[ahead, left]])
 
 
+@pytest.mark.slow
 def test_what_is_seen_is_drawn_and_told(tmp_path):
     cv2.imwrite(str(tmp_path / "road.png"), motorway()[..., ::-1])
     small = cv2.resize(motorway(), (400, 225))

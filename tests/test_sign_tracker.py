@@ -138,6 +138,7 @@ def test_who_reads_every_sign_passes_all_of_them_rightly(drive):
     assert (passed.frames, passed.lateral_m, passed.heading_deg) == (LOOKS, 0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_wrong_names_and_green_for_red_are_counted(drive):
     def green(phase):
         return np.full_like(phase, Phase.GREEN)

@@ -106,6 +106,7 @@ def test_first_drive_is_perfect_and_earns_nearly_the_whole_scale():
     assert 85.0 < earned < CONFIG.reward.progress_scale
 
 
+@pytest.mark.slow
 def test_stop_lines_obeyed_and_run():
     """Two stop signs run at full completion: 100 / (1 + 2 x 0.25) and 100 x 0.8 x 0.8."""
     good, _, _ = drive("stop_sign", Hand())
@@ -123,12 +124,14 @@ def test_running_a_stop_line_ends_training_with_the_penalty():
     assert score.status == "failed" and score.route_completion == pytest.approx(share, abs=2)
 
 
+@pytest.mark.slow
 def test_parked_cars_leave_room_for_the_lane_and_none_for_cutting_it():
     assert drive("parked_cars", Hand())[0].status == "perfect"
     hugging, _, _ = drive("parked_cars", Hand(lateral_m=-1.5))
     assert hugging.infractions["vehicle"] >= 1 and hugging.driving_score < 60.0
 
 
+@pytest.mark.slow
 def test_broken_down_car_hit_waited_for_and_passed():
     hit, env, _ = drive("broken_down_car", Hand(), ends="training")
     assert hit.end == "collision" and hit.infractions["vehicle"] == 1
@@ -168,6 +171,7 @@ def test_speeding_costs_reward_but_no_score():
     assert fast.duration_s < legal.duration_s and less < earned - 5.0
 
 
+@pytest.mark.slow
 def test_lower_limit_of_a_scenario_makes_the_same_drive_slower():
     free, _, _ = drive("first_drive", Hand())
     slow, env, _ = drive("first_drive", Hand(), speed_limit_mps=6.0)

@@ -79,7 +79,7 @@ def test_trees_throw_no_shadow_without_the_sun():
     assert len(worn(ground, town)) == len(worn(ground, town, is_sunny=False)) + 1
 
 
-@pytest.mark.parametrize("look", ["worn", *(pytest.param(name, marks=pytest.mark.slow) for name in (
+@pytest.mark.parametrize("look", ["worn", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in (
     "mended", "concrete", "dotted", "roadworks"))])
 def test_both_renderers_agree_on_worn_roads(look):
     town, camera = town_with(look), CameraConfig(width_px=160, height_px=80)

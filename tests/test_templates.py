@@ -52,6 +52,7 @@ def test_makers_and_vandals_differ():
     assert 5 <= (hidden > 0).sum() <= 25 and hidden.max() < 0.35 and (plate == 100).all()
 
 
+@pytest.mark.slow
 def test_the_same_seed_paints_the_same_bank(bank):
     again = templates.build_bank(5, looks=2, others=len(OTHERS), backdrops=6)
     other = templates.build_bank(6, looks=2, others=len(OTHERS), backdrops=6)

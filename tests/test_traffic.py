@@ -154,7 +154,7 @@ def test_nobody_touches_anybody_and_traffic_flows():
     assert min(shares) > 0.3 and max(longest) < 60.0
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("first", "people", "is_lit"), [(0, 0, False), (10_000, 10, True)])
 def test_a_hundred_towns_without_a_scratch_or_a_deadlock(first: int, people: int, is_lit: bool):
     """Ten minutes each: mean speed over 30 % of the limit, nobody stands over three minutes."""
@@ -355,6 +355,7 @@ def test_the_ring_of_a_roundabout_goes_before_its_entries():
     assert (np.array([seen.lamps[1] for seen in drives[:60]]) & (Lamp.LEFT | Lamp.RIGHT) == 0).all()
 
 
+@pytest.mark.slow
 def test_no_lorry_drives_in_a_town_that_is_closed_to_them():
     closed = [seed for seed in range(40) if (build_town(seed).signs.sign == SIGN_INDEX["no_lorries"]).any()]
     assert 2 <= len(closed) < 40

@@ -41,6 +41,7 @@ def stopped_after(config, epochs):
     return training
 
 
+@pytest.mark.slow
 def test_interrupted_run_goes_on_bit_for_bit(config, tmp_path):
     torch.set_num_threads(1)
     whole = stopped_after(config, 3)
@@ -54,6 +55,7 @@ def test_interrupted_run_goes_on_bit_for_bit(config, tmp_path):
         assert torch.equal(value, resumed.mean.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_threads_share_a_batch_and_two_runs_agree(config, tmp_path):
     runs = [stopped_after(replace(config, out=tmp_path / name, threads=2, attacked=0.5), 1) for name in ("a", "b")]
     for name, value in runs[0].model.state_dict().items():
@@ -75,6 +77,7 @@ def test_gradients_and_statistics_of_shares_are_averaged_by_their_size():
         assert (buffer == (2.0 if buffer.is_floating_point() else 1.0)).all()
 
 
+@pytest.mark.slow
 def test_run_learns_and_ships_weights_that_load(config):
     result = train.run(config)
     assert result["epochs"] == 4 and 1 <= result["best_epoch"] <= 4
@@ -90,6 +93,7 @@ def test_run_learns_and_ships_weights_that_load(config):
     assert train.run(config)["epochs"] == 4, "a finished run has nothing left to do"
 
 
+@pytest.mark.slow
 def test_losses_fall(config):
     frames = dataset.read(config.data, "train")
     training = Training(replace(config, epochs=20), frames)
@@ -131,6 +135,7 @@ def test_batch_above_the_frames_is_refused(config):
         Training(replace(config, batch=64), dataset.read(config.data, "train"))
 
 
+@pytest.mark.slow
 def test_a_run_may_start_from_trained_weights(config, tmp_path):
     """As after mining: the first weights are those of the checkpoint, its scale of the path included."""
     stopped_after(config, 2)

@@ -109,7 +109,7 @@ def test_settings_out_of_range_are_refused():
             TrainNamerConfig(**bad)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_painters_in_other_processes_paint_the_same(config, monkeypatch):
     monkeypatch.setattr(templates, "build_bank", BUILD)
     config = replace(config, preset="smoke")

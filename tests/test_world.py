@@ -60,6 +60,7 @@ def _on_route(state: WorldState, station_m: float, lateral_m: float) -> np.ndarr
     return point + lateral_m * np.array([-np.sin(heading), np.cos(heading)])
 
 
+@pytest.mark.slow
 def test_the_car_starts_standing_in_its_lane_and_touches_nothing(world: World) -> None:
     for k in range(12):
         state = world.reset(split_scenario("val", k), np.random.default_rng(k))
@@ -147,6 +148,7 @@ def test_a_crossing_pedestrian_walks_straight_on(world: World) -> None:
     assert state.contacts == ()
 
 
+@pytest.mark.slow
 def test_off_the_road_the_town_is_solid_and_each_thing_has_its_name(world: World) -> None:
     """Full throttle with the wheel turned until something stops the car: a house's wall, a trunk (no crown), a post."""
     hit = set()
@@ -208,6 +210,7 @@ def test_controls_are_clipped_or_refused(world: World) -> None:
             world.step(control)
 
 
+@pytest.mark.slow
 def test_two_worlds_side_by_side_do_not_disturb_each_other(world: World) -> None:
     alone = drive_digest(world)
     other = World(DriveConfig(renderer="none"))
@@ -266,6 +269,7 @@ def drive_digest(world: World, seed: int = 5, meanwhile: Callable[[], object] = 
     return digest.hexdigest()
 
 
+@pytest.mark.slow
 def test_the_same_drive_gives_the_same_bytes_in_another_process_and_after_other_episodes(world: World) -> None:
     first = drive_digest(world)
     world.reset(split_scenario("val", 7), np.random.default_rng(0))
@@ -290,7 +294,7 @@ def test_state_bytes_tell_every_change(world: World) -> None:
     assert state_bytes(dataclasses.replace(state)) == state_bytes(state)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_hundreds_of_resets_do_not_leak(world: World) -> None:
     """Memory after 600 resets of 20 towns within 5 % of that after 100."""
     process, memory = psutil.Process(), []
