@@ -128,6 +128,7 @@ def importable(monkeypatch):
     monkeypatch.syspath_prepend(os.path.dirname(__file__))
 
 
+@pytest.mark.slow
 def test_a_dead_worker_is_told_in_one_sentence(importable, tmp_path):
     with pytest.raises(evaluate.WorkerError, match=r"a worker process died.*'own' drove short; free some memory"):
         evaluate.drive_all(jobs_of("test_evaluate:Suicidal", tmp_path), 1)

@@ -55,6 +55,7 @@ def test_shards_share_no_town():
     assert all(town in SPLITS[shard.split] for shard, found in zip(plan(SMALL), towns, strict=True) for town in found)
 
 
+@pytest.mark.slow
 def test_run_goes_on_where_it_was_interrupted(config):
     whole = generate.run(config)
     assert whole["made_frames"] == 14

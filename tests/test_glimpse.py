@@ -137,6 +137,7 @@ def test_learning_tells_how_far_a_vehicle_is_from_a_box_that_does_not_fit(square
     assert measure(training.model, frames, finds)["vehicle_abs_rel"] < 0.7 * before
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_bit_for_bit(squares, tmp_path):
     frames, finds = squares
     parts = []

@@ -86,6 +86,7 @@ def actors(*rows: tuple[float, float, ActorKind]) -> Actors:
 
 
 class TestOnItsPixels:
+    @pytest.mark.slow
     def test_path_runs_over_road(self):
         """Every point of the path in view and not hidden lies on asphalt or paint, in all towns."""
         checked = 0

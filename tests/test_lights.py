@@ -122,6 +122,7 @@ def test_clearing_takes_longer_than_crossing():
     assert intergreen_s(table, lanes[table.first[row]], lanes[apart]) == 0.0
 
 
+@pytest.mark.slow
 def test_most_towns_have_lights_at_about_half_of_their_junctions():
     towns = [build_town(seed) for seed in range(20)]
     share = [len(set(town.signal_plan.junction.tolist())) / len(town.network.junctions) for town in towns]

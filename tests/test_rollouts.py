@@ -79,6 +79,7 @@ def test_workers_change_nothing_with_the_camera_and_the_shipped_network() -> Non
     here.close(), there.close()
 
 
+@pytest.mark.slow
 def test_a_refused_action_is_told_by_name() -> None:
     venv = cars(workers=2)
     venv.reset()
@@ -87,6 +88,7 @@ def test_a_refused_action_is_told_by_name() -> None:
     venv.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("blow", "said"), [(signal.SIGKILL, "died with exit code -9"),
                                             pytest.param(signal.SIGSEGV, "last words: Fatal Python error",
                                                          marks=pytest.mark.exhaustive),
@@ -109,6 +111,7 @@ def test_a_dead_or_hung_worker_is_named_and_replaced(blow: int, said: str, capfd
     venv.close()
 
 
+@pytest.mark.slow
 def test_a_queue_is_driven_to_its_end_even_if_a_worker_dies() -> None:
     venv = cars(HURRIED, workers=1)
     venv.queue([Scenario(name=f"short_{k}", town_seed=10_000 + k) for k in range(4)])

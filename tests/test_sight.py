@@ -93,6 +93,7 @@ def test_what_is_seen_is_drawn_and_told(tmp_path):
         assert unlike < 40
 
 
+@pytest.mark.slow
 def test_pictures_of_the_cameras_own_view_are_for_the_camera_network(tmp_path):
     frame = np.full((160, 320, 3), 90, np.uint8)
     cv2.imwrite(str(tmp_path / "own.png"), frame)

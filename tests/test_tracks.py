@@ -37,6 +37,7 @@ def test_tracks_leave_country_roads_at_their_right_edge(towns):
     assert count > 10
 
 
+@pytest.mark.slow
 def test_no_lane_enters_a_track_and_nothing_stands_on_it(towns):
     for town in towns:
         lanes = shapely.union_all([shapely.LineString(lane.centre_m).buffer(lane.width_m / 2)

@@ -101,6 +101,7 @@ def test_losses_fall(config):
     assert totals[-1] < 0.7 * totals[0]
 
 
+@pytest.mark.slow
 def test_state_of_other_settings_is_refused(config):
     stopped_after(config, 1)
     with pytest.raises(CheckpointError, match="other settings"):

@@ -227,12 +227,14 @@ def walk_among(kind: WayKind, seed: int, driver: Callable[[Story], None] | None)
         assert on_road_s < 20.0
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), kind=st.sampled_from([WayKind.ZEBRA, WayKind.PLAIN, WayKind.FREE]))
 def test_traffic_that_obeys_the_rules_hits_nobody(seed: int, kind: WayKind) -> None:
     walk_among(kind, seed, brake)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), kind=st.sampled_from([WayKind.PLAIN, WayKind.FREE]))
 def test_who_waits_for_a_gap_needs_no_drivers_mercy(seed: int, kind: WayKind) -> None:
