@@ -153,11 +153,12 @@ class LightHead(nn.Module):
     def forward(self, band: Tensor, phases: Tensor, trunk: Tensor, command: Tensor) -> Tensors:
         sought = self.sought(torch.cat([trunk, command], 1))
         cells = self.cells(band).flatten(2)
-        mine = cells[:, 0] + (band.flatten(2) * sought[:, 1:-PLACES, None]).sum(1) + sought[:, -PLACES:] @ self.places
+        look = (sought[:, None, 1:-PLACES] @ band.flatten(2))[:, 0]
+        mine = cells[:, 0] + look + sought[:, -PLACES:] @ self.places
         share = torch.softmax(torch.cat([sought[:, :1], mine], 1), 1)
         here = share[:, 1:]
         return {"light_none": share[:, 0], "light_cells": here,
-                "light_share": (torch.softmax(phases.flatten(2), 1) * here[:, None]).sum(2),
+                "light_share": (torch.softmax(phases.flatten(2), 1) @ here[:, :, None])[:, :, 0],
                 "light": (cells[:, 1] * here).sum(1) / (here.sum(1) + 0.01)}
 
 
