@@ -43,8 +43,7 @@ test-slow: setup  ## those that take longer than a few seconds each
 check: setup  ## everything that must hold before a commit
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST)
-	$(PYTEST) -m "slow and not exhaustive"
+	$(MAKE) test test-slow
 
 bench: setup  ## how fast each stage is on this machine
 	$(BIN)/nanodrive bench

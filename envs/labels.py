@@ -102,9 +102,8 @@ def label(state: WorldState, camera: CameraConfig, pose: CameraPose, frame: Fram
     pixels = _count(frame.instance_id, INSTANCE_LIGHT + len(heads.group))
     box, row, distance, position, visible = _signs(state.town, camera, pose, pixels, state.ego.pose)
     my_light_m, mine = next_light(state.route, station)
-    light_box, light_row, light_distance, light_visible = _lights(
-        heads, _phases(state, heads.group), camera, pose, frame.instance_id, pixels)
-    group = heads.group[light_row]
+    phase = _phases(state, heads.group)
+    light_box, light_row, light_distance, light_visible = _lights(heads, phase, camera, pose, frame.instance_id, pixels)
     lines_px, marking = lines_ahead(state.town.network, state.route, station).columns(
         camera, pose, np.concatenate([lane_rows(camera), anchor_rows(camera)]))
     return Labels(
@@ -112,8 +111,8 @@ def label(state: WorldState, camera: CameraConfig, pose: CameraPose, frame: Fram
         boundaries_px=lines_px[OWN, :LANE_ROWS], lanes_px=lines_px[:, LANE_ROWS:], lane_marking=marking,
         drivable=_drivable(frame), **_road_users(state, frame),
         sign_box_px=box, sign_class=row, sign_distance_m=distance, sign_position_m=position, sign_visible=visible,
-        light_box_px=light_box, light_phase=_phases(state, group), light_distance_m=light_distance,
-        light_visible=light_visible, light_is_mine=group == mine,
+        light_box_px=light_box, light_phase=phase[light_row], light_distance_m=light_distance,
+        light_visible=light_visible, light_is_mine=heads.group[light_row] == mine,
         my_light=int(_phases(state, np.array([mine]))[0]), my_light_m=my_light_m,
         lead_m=_lead(frame), stop_m=stop_m, stop_kind=stop_kind,
         speed_limit_mps=float(state.route.speed_limit_mps[state.route.index_at(station)]))
@@ -196,12 +195,13 @@ def _lights(heads: SignalHeads, phase: Array, camera: CameraConfig, pose: Camera
     for row in near[np.argsort(distance[near])]:
         turn = np.array([[math.cos(yaw[row]), math.sin(yaw[row]), 0.0], [-math.sin(yaw[row]), math.cos(yaw[row]), 0.0],
                          [0.0, 0.0, 1.0]])
-        corners = project_points(camera, pose, centre[row] + _HEAD[int(heads.arm_m[row] > 0)] @ turn)[:, :2]
+        parts = np.concatenate([_LAMPS, _HEAD[int(heads.arm_m[row] > 0)]])
+        lamps, corners = np.split(project_points(camera, pose, centre[row] + parts @ turn)[:, :2], [len(_LAMPS)])
         low = np.maximum(corners.min(axis=0), 0.0)
         high = np.minimum(corners.max(axis=0), [camera.width_px, camera.height_px])
         area = cv2.contourArea(cv2.convexHull(corners.astype(np.float32)))
         visible = min(1.0, pixels[INSTANCE_LIGHT + row] / max(area, 1.0))
-        lit = project_points(camera, pose, centre[row] + _LAMPS[IS_LIT[phase[row]]] @ turn)[:, :2]
+        lit = lamps[IS_LIT[phase[row]]]
         if ((high - low).min() >= LIGHT_MIN_PX and visible >= SIGN_MIN_VISIBLE
                 and (_instance_at(instance_id, lit) == INSTANCE_LIGHT + row).all()):
             found.append((int(row), *low, *high, visible))

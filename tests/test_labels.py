@@ -25,7 +25,7 @@ from envs.labels import (
 from envs.render.boxes import INSTANCE_LIGHT, INSTANCE_SIGN
 from envs.render.camera import RENDERERS, CameraPose, Frame, pose_of, project_points
 from envs.render.scene import SemanticClass, build_scene
-from envs.roads.network import Control, Marking
+from envs.roads.network import Control, Lane, Marking
 from envs.roads.procedural import build_town
 from envs.roads.routes import Route, random_route, route_over
 from envs.state import EGO_SHAPE, ActorKind, Actors, Phase, Town, VehicleState, WorldState
@@ -311,20 +311,24 @@ def test_marked_lanes_of_towns_have_an_edge_line():
         assert all(lane.right != Marking.NONE for lane in build_town(seed).network.lanes if lane.junction is None)
 
 
+def approaching(town: Town, lane: Lane, away_m: float, signals: np.ndarray) -> View:
+    """On a lane with a light, front bumper `away_m` before its line, over an empty road."""
+    route = route_over(town.network, (lane.id, lane.successors[0]))
+    at = route.signals[0][0] - away_m - EGO_SHAPE.front_m
+    x, y = (float(np.interp(at, route.station_m, route.points_m[:, k])) for k in range(2))
+    ego = VehicleState(x, y, float(np.interp(at, route.station_m, route.heading_rad)))
+    return look(dataclasses.replace(straight_road.state(0.0), town=town, route=route, ego=ego, signals=signals))
+
+
 class TestLights:
     TOWN = build_town(3)
 
     def before_line(self, away_m: float, mine: Phase, others: Phase) -> View:
         """On the first lane with a light, front bumper `away_m` before its line."""
         lane = next(lane for lane in self.TOWN.network.lanes if lane.signal is not None and lane.length_m > 80)
-        route = route_over(self.TOWN.network, (lane.id, lane.successors[0]))
-        at = route.signals[0][0] - away_m - EGO_SHAPE.front_m
-        x, y = (float(np.interp(at, route.station_m, route.points_m[:, k])) for k in range(2))
         signals = np.full(len(self.TOWN.signal_plan.junction), int(others))
         signals[lane.signal] = int(mine)
-        ego = VehicleState(x, y, float(np.interp(at, route.station_m, route.heading_rad)))
-        return look(dataclasses.replace(straight_road.state(0.0), town=self.TOWN, route=route, ego=ego,
-                                        signals=signals))
+        return approaching(self.TOWN, lane, away_m, signals)
 
     @pytest.mark.parametrize("away_m", [1.0, 8.0, 25.0])
     def test_the_light_that_binds_the_ego_is_told_from_the_others(self, away_m):
@@ -342,13 +346,7 @@ class TestLights:
         town, seen = build_town(seed), []
         green = np.full(len(town.signal_plan.junction), int(Phase.GREEN))
         for lane in (lane for lane in town.network.lanes if lane.signal is not None and lane.length_m > 60):
-            route = route_over(town.network, (lane.id, lane.successors[0]))
-            for away_m in (14.0, 22.0, 30.0):
-                at = route.signals[0][0] - away_m - EGO_SHAPE.front_m
-                x, y = interpolate(route.points_m, route.station_m, np.array([at]))[0].tolist()
-                ego = VehicleState(x, y, float(np.interp(at, route.station_m, route.heading_rad)))
-                state = dataclasses.replace(straight_road.state(0.0), town=town, route=route, ego=ego, signals=green)
-                seen.append(look(state).labels.light_is_mine.any())
+            seen += [approaching(town, lane, away_m, green).labels.light_is_mine.any() for away_m in (14.0, 22.0, 30.0)]
         assert len(seen) > 30 and np.mean(seen) > 0.98
 
     def test_a_head_is_labelled_where_its_lit_lamp_shows(self):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from envs.geometry import wrap_angle
-from envs.lights import near_foot
 from envs.posts import BESIDE_LIGHT_M, YAW_SPREAD_RAD
 from envs.roads.network import Command, Control, Crossing, RoadNetwork, Works
 from envs.roads.procedural import build_town
@@ -152,7 +151,7 @@ def test_lights_are_announced_and_not_hidden_by_the_sign_beside_them():
     assert 30.0 <= 150.0 - beside["lights"] <= 60.0, "54 m before, at 50 km/h"
     posts = place_signs(road, np.random.default_rng(0))
     stop = int(np.flatnonzero(posts.sign == SIGN_INDEX["stop"])[0])
-    assert posts.pose[stop, 1] == pytest.approx(near_foot(road, road.lanes[0])[1] - BESIDE_LIGHT_M)
+    assert posts.pose[stop, 1] == pytest.approx(-4.7 - BESIDE_LIGHT_M)
 
 
 def test_crossing_is_announced():
