@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -71,8 +71,8 @@ class TrainNamerConfig:
     """processor threads of torch; another number gives other last digits"""
     seed: int = 0
     """of weights, plates and crops"""
-    data: Path | None = None
-    """folder of `nanodrive generate` whose signs join the painted ones; default: painted ones alone"""
+    data: tuple[Path, ...] = ()
+    """folders of `nanodrive generate` whose signs join the painted ones; default: painted ones alone"""
     seen_share: float = 0.4
     """of each batch that is cut out of these frames, 0 to 1"""
     model: NamerConfig = PHOTOS
@@ -97,9 +97,8 @@ def run(config: TrainNamerConfig) -> dict[str, Any]:
         config = replace(config, **SMOKE)  # type: ignore[arg-type]
     started = time.monotonic()
     torch.set_num_threads(config.threads)
-    seen = [] if config.data is None else [
-        cut_outs(map(dataset.by_usual_camera, dataset.shards(config.data, split)),
-                 np.random.default_rng([config.seed, number])) for number, split in enumerate(("train", "val"))]
+    seen = [seen_in(config.data, split, np.random.default_rng([config.seed, number]))
+            for number, split in enumerate(("train", "val"))] if config.data else []
     training = Training(config, Pool(*seen[0]) if seen else None)
     judges = _judges(config, VAL_SEED)
     if seen:  # judged on as many of both kinds
@@ -120,6 +119,12 @@ def run(config: TrainNamerConfig) -> dict[str, Any]:
             for name, value in figures.items():
                 log.add_scalar(f"val/{name}", value, training.epoch)
     return training.ship(_judges(config, TEST_SEED), judges) | {"duration_s": round(time.monotonic() - started, 1)}
+
+
+def seen_in(folders: Iterable[Path], split: str, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Crops and classes, as of `cut_outs`, from the usual camera's frames of all folders, one shard at a time."""
+    return cut_outs((dataset.by_usual_camera(shard) for folder in folders for shard in dataset.shards(folder, split)),
+                    rng)
 
 
 def _judges(config: TrainNamerConfig, seed: int) -> tuple[Array, Array]:

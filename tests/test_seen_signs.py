@@ -5,9 +5,11 @@ import pytest
 
 from envs.config import CameraConfig
 from envs.signs import SIGNS
+from perception import dataset
 from perception.dataset import Frames
 from perception.perceiver import square
 from perception.seen_signs import TIMES, Pool, cut_outs
+from perception.train_namer import seen_in
 from tests.made_labels import blank, put
 
 NONE = len(SIGNS)
@@ -58,3 +60,20 @@ def test_the_pool_draws_each_class_as_often(frames):
     counts = np.bincount(labels, minlength=NONE + 1)[[7, 30, NONE]]
     assert drawn.shape == (3000, 40, 40, 3) and labels.dtype == np.int64
     assert counts.min() > 850 and counts.sum() == 3000
+
+
+def test_signs_of_several_folders(frames, monkeypatch):
+    """Each folder's shards are read in order; the first folder's crops are those it gives alone."""
+    asked = []
+
+    def shards(folder, split):
+        asked.append((folder, split))
+        yield frames
+
+    monkeypatch.setattr(dataset, "shards", shards)
+    monkeypatch.setattr(dataset, "by_usual_camera", lambda shard: shard)
+    alone, _ = seen_in(["a"], "val", np.random.default_rng(3))
+    crops, classes = seen_in(["a", "b"], "val", np.random.default_rng(3))
+    assert asked == [("a", "val"), ("a", "val"), ("b", "val")]
+    assert (classes == 7).sum() == (classes == 30).sum() == 2 * 8 * TIMES
+    assert (crops[:len(alone)] == alone).all()
