@@ -1,14 +1,16 @@
 """Memory of the signs in view: each is followed from look to look, and every look votes on its name.
 
 A sign grows and moves outwards while the car approaches; what lies nearest to where it should be by now and is about
-as large is taken for the same: signs hang one above the other, and the lower one soon is where the upper one was. Large
-looks count more, with the area: a sign of 20 px is read four times as surely as one of 10 px. A sign that the border of
+as large is taken for the same: signs hang one above the other, and the lower one soon is where the upper one was. In a
+bend all signs move aside, far and at once, so a sign that was seen once is looked for farther to the side. Large looks
+count more, with the area: a sign of 20 px is read four times as surely as one of 10 px. A sign that the border of
 the picture cuts is at its largest and hardly to be read: it has little of a vote, and is a new sign only where none is
 followed. Only pixels are used, no odometry and no truth.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,7 @@ from envs.signs import SIGNS
 from perception.metrics import boxes_iou
 
 REACH_SIZES, REACH_PX = 0.8, 4.0  # a sign moves at most so much of its size, and so many pixels, between two looks
+SIDEWAYS = 2.0  # times as far to the side while its motion is not known
 GROWTH = 1.7  # and grows or shrinks by this factor at most
 MOTION_GAIN = 0.5  # of a look on how a sign's box moves between two looks
 PATIENCE = 4  # looks without it after which a sign is forgotten
@@ -103,9 +106,11 @@ def _new_sign(box_px: Array, row: int, weight: float) -> FollowedSign:
 
 def _gap(sign: FollowedSign, new: Array) -> float | None:
     """How far a box is from where a sign should be, in sizes, if it may be that sign; else None."""
-    expected = sign.expected_px
+    expected, is_known = sign.expected_px, sign.motion_px is not None
     sizes = [float(max(box[2] - box[0], box[3] - box[1], 1.0)) for box in (expected, new)]
     if not 1 / GROWTH < sizes[1] / sizes[0] < GROWTH:
         return None
-    away = float(np.hypot(*((new[:2] + new[2:] - expected[:2] - expected[2:]) / 2)))
-    return away / sizes[1] if away < (REACH_PX + REACH_SIZES * sizes[0]) * (1 + sign.missed) else None
+    aside, down = ((new[:2] + new[2:] - expected[:2] - expected[2:]) / 2).tolist()
+    away = math.hypot(aside if is_known else aside / SIDEWAYS, down)
+    reach = REACH_PX + REACH_SIZES * sizes[0]
+    return away / sizes[1] if away < reach * (1 + sign.missed if is_known else 1) else None

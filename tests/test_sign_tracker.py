@@ -83,6 +83,34 @@ def test_what_is_seen_and_has_no_name_votes_for_none():
     assert [sign.sign_class for sign in tracker.signs] == [-1]
 
 
+def test_in_a_bend_signs_move_aside_by_more_than_their_size():
+    """As two on one post moved on a drive, 19 to 25 px a look: each stays one sign, and keeps its name where the border
+    cuts it and another name is read."""
+    tracker = SignTracker(320)
+    for u, v, size in ((208, 63, 8.5), (227, 61, 9.5), (246, 60, 10), (270, 57, 11.5), (294, 54, 13.5)):
+        boxes = np.array([box(u, v, size), box(u, v - 1.1 * size, size)])
+        tracker.update(boxes, np.array([10, 7]), np.array([0.99, 0.73]))
+    assert [sign.sign_class for sign in tracker.signs] == [10, 7]
+    tracker.update(np.array([[314, 53, 322, 65]], np.float32), np.array([7]), np.array([0.05]))
+    assert [(sign.sign_class, sign.missed) for sign in tracker.signs] == [(10, 0), (7, 1)]
+
+
+def test_what_was_seen_once_does_not_reach_for_what_comes_later():
+    """As on a drive: a mistake of one look, between two signs on a post, is not taken for one of them four looks later,
+    where the border cuts it."""
+    tracker = SignTracker(320)
+    upper = [(222, 39, 235, 51), (228, 35, 243, 48), (236, 29, 253, 45), (245, 22, 265, 40), (257, 14, 280, 35),
+             (274, 1, 302, 28)]
+    lower = [(222, 53, 236, 66), (228, 50, 244, 64), (236, 48, 253, 62), (245, 41, 266, 60), (258, 36, 281, 57),
+             (277, 29, 302, 53)]
+    for k, pair in enumerate(zip(upper, lower, strict=True)):
+        boxes, names = [*pair, *([(233, 39, 255, 59)] if k == 2 else [])], [2, 9, 22]
+        tracker.update(np.array(boxes, np.float32), np.array(names[:len(boxes)]), np.full(len(boxes), 0.99))
+    tracker.update(np.array([(299, 20, 324, 45), (303, 9, 317, 24), (302, -5, 320, 14)], np.float32),
+                   np.array([9, 20, 1]), np.array([0.95, 0.22, 0.02]))
+    assert [sign.sign_class for sign in tracker.signs if not sign.missed] == [2, 9]
+
+
 def test_another_sign_far_away_is_another():
     tracker = SignTracker(320)
     for at in ((100, 60), (250, 60)):
