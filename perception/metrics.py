@@ -57,11 +57,14 @@ def constant(train: dict[str, Array], num_frames: int) -> Percept:
 
 
 def distance_to_perfect(figures: dict[str, float], floor: dict[str, float]) -> float:
-    """One number for early stopping: the mean over the figures of error / floor's error; 0 perfect, 1 the floor."""
-    errors = [((1 - figures[name]) / (1 - floor[name]) if is_more else figures[name] / floor[name])
+    """One number for early stopping: the mean over the figures of error / floor's error; 0 perfect, 1 the floor.
+
+    A figure in which the floor itself is perfect tells nothing and is left out.
+    """
+    errors = [((1 - figures[name], 1 - floor[name]) if is_more else (figures[name], floor[name]))
               for name, is_more in BETTER.items()]
-    finite = [error for error in errors if np.isfinite(error)]
-    return float(np.mean(finite))
+    shares = [error / most for error, most in errors if most > 0]
+    return float(np.mean([share for share in shares if np.isfinite(share)]))
 
 
 def _path(percept: Percept, labels: dict[str, Array]) -> dict[str, float]:

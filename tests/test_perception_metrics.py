@@ -116,6 +116,8 @@ def test_constant_is_the_floor_and_perfection_is_zero():
     assert metrics.distance_to_perfect(floor, floor) == pytest.approx(1.0)
     perfect = metrics.measure(oracle(truth), truth, WIDTH_PX)
     assert metrics.distance_to_perfect(perfect, floor) == pytest.approx(0.0, abs=1e-6)
+    easy = floor | {"stop_mae_m": 0.0}  # one line in all frames: the constant answer knows it
+    assert metrics.distance_to_perfect(floor | {"stop_mae_m": 3.0}, easy) == pytest.approx(1.0)
 
 
 def coco_ap50(truth, percept):
