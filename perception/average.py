@@ -26,7 +26,7 @@ class AverageConfig:
     """Settings of `nanodrive perceive --average`."""
 
     stems: Positional[tuple[Path, ...]]
-    """checkpoints of `--train`, without their endings"""
+    """checkpoints of `--train`, without their endings; one named twice counts twice"""
     data: Path = Path("data/perception")
     """folder made by `nanodrive generate`: confidences are fitted on its val frames, and the figures are of these"""
     out: Path = Path("runs/average")
