@@ -20,8 +20,9 @@ its outline.
   blocked        slower than 0.1 m/s for `Patience.blocked_s` (leaderboard: 180 s), but for the time in which a light
                  within 60 m ahead was red: whoever waits there, or in the queue, does right
   deviated       more than 30 m from the route (leaderboard)
-  timeout        `Patience.timeout_s` (leaderboard: 300 s) plus the distance driven at 10 % of the limit, plus the
-                 time spent waiting for red lights
+  timeout        `Patience.timeout_s` (leaderboard: 300 s) plus the time for the part of the route covered so far at
+                 10 % of the limit (its RouteTimeoutBehavior: who drives in circles earns no more), plus the time
+                 spent waiting for red lights
   no yielding    front bumper enters a junction lane while somebody who has the right of way (conflicts.py, lights
                  that are lit aside) would, at his speed, be in the shared area before the ego, pulling away, has
                  left it: he is endangered or hindered (StVO section 8 (2)); the leaderboard knows only the collision
@@ -130,7 +131,7 @@ class Memory:
     completion: float = 0.0
     driven_m: float = 0.0
     standing_s: float = 0.0
-    budget_s: float = 0.0  # time earned by driving
+    budget_s: float = 0.0  # time earned by progress along the route
     pace: Pace = field(default_factory=Pace)
     next_stop: int = 0  # index in route.stops
     has_stood: bool = False  # within the zone before that line
@@ -175,12 +176,13 @@ def fold(memory: Memory, state: WorldState) -> tuple[Memory, Facts]:
     at_goal = bool(is_beside and not off_road and route_m >= route.length_m - GOAL_M)
     reached = _completion(memory.start_m, route_m, route.length_m, at_goal) if is_beside else 0.0
     completion = max(memory.completion, reached)
+    gain = completion - memory.completion
+    covered_m = gain * (route.length_m - memory.start_m)
     is_standing, waits_s = abs(ego.speed_mps) < STANDSTILL_MPS, dt if _is_red_ahead(memory, state, route_m) else 0.0
     memory = replace(
-        memory, previous=state, route_m=route_m, driven_m=memory.driven_m + distance,
+        memory, previous=state, route_m=route_m, completion=completion, driven_m=memory.driven_m + distance,
         standing_s=memory.standing_s + dt - waits_s if is_standing else 0.0,
-        budget_s=memory.budget_s + distance / (SLOWEST_SHARE * limit) + (waits_s if is_standing else 0.0))
-    gain, memory = completion - memory.completion, replace(memory, completion=completion)
+        budget_s=memory.budget_s + covered_m / (SLOWEST_SHARE * limit) + (waits_s if is_standing else 0.0))
     memory, collision, at_fault = _collisions(memory, before, state, off_lane)
     memory = replace(memory, pace=keep_pace(memory.pace, state, completion, at_goal))
     memory, run_stop = _stop_lines(memory, state, route_m, lateral_m)

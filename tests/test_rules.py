@@ -139,13 +139,16 @@ def test_blocked_after_its_patience_and_not_before():
     assert not any(fact.is_blocked for fact in moving)
 
 
-def test_timeout_grows_with_the_distance_driven():
+def test_timeout_grows_with_the_way_covered():
     patience = Patience(timeout_s=3.0)
     standing = judge(drive([0.0] * 60), patience)
     assert [fact.is_timeout for fact in standing].index(True) in (29, 30)
     slow = judge(drive([0.1 * LIMIT_MPS * 0.5] * 100), patience)  # half the pace the timeout allows: 6 s
     assert [fact.is_timeout for fact in slow].index(True) in (59, 60)
     assert not any(fact.is_timeout for fact in judge(drive([0.11 * LIMIT_MPS] * 100), patience))
+    to_and_fro = judge(drive(([5.0] * 10 + [-5.0] * 10) * 8), patience)  # 5 m of the route, again and again
+    ends_s = 3.0 + 5.0 / (0.1 * LIMIT_MPS)
+    assert [fact.is_timeout for fact in to_and_fro].index(True) == pytest.approx(10 * ends_s, abs=1.0)
 
 
 def _touching(pattern: str, speed_mps: float = 5.0) -> list[str | None]:
