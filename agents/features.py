@@ -21,7 +21,7 @@ from envs.labels import LANE_ROWS, LEAD_COLUMNS, LEAD_MAX_M, PATH_STATIONS_M, ST
 from envs.roads.routes import CHANGE_RANGE_M, COMMAND_RANGE_M
 from envs.state import EGO_SHAPE
 from envs.vehicle import CAR
-from perception.perceiver import Perceiver, Percept, Track, Tracker, joined
+from perception.perceiver import Perceiver, Percept, Track, Tracker, joined, taken
 
 PURSUIT_S = (0.35, 0.6, 1.0)  # aims of the steering columns, ahead in time
 PURSUIT_M = (3.5, 30.0)  # shortest and longest aim
@@ -230,12 +230,22 @@ class Features:
         """Forget the signs of the cars whose `mask` (N,) bool is set: their next observation begins an episode."""
         self._tracker.reset(mask)
 
-    def __call__(self, observation: Mapping[str, Any]) -> Array:
-        """Features (N, SIZE) of observations with keys camera (N, H, W, 3), ego (N, 5) and command (N, 8)."""
+    def __call__(self, observation: Mapping[str, Any], is_awake: Array | None = None) -> Array:
+        """Features (N, SIZE) of observations with keys camera (N, H, W, 3), ego (N, 5) and command (N, 8).
+
+        Nothing is looked at for cars of which `is_awake` (N,) bool is false: their features are 0.
+        """
         ego, command = np.asarray(observation["ego"]), np.asarray(observation["command"])
-        self.percept = self._perceive(np.asarray(observation["camera"]), command)
+        asleep = np.zeros(len(ego), bool) if is_awake is None else ~is_awake
+        if asleep.all():
+            return np.zeros((len(ego), SIZE), np.float32)
+        rows = np.flatnonzero(~asleep)
+        percept = self._perceive(np.asarray(observation["camera"])[rows], command[rows])
+        self.percept = taken(percept, np.cumsum(~asleep) - 1) if asleep.any() else percept
         self.track = self._tracker.update(self.percept, ego)
-        return layout(Senses(self.percept, self.track, ego, command, self.camera))
+        found = layout(Senses(self.percept, self.track, ego, command, self.camera))
+        found[asleep] = 0.0
+        return found
 
     def peek(self, observation: Mapping[str, Any]) -> Array:
         """As a call, but nothing is remembered: for the last observation of an episode that goes on elsewhere."""

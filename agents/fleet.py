@@ -111,7 +111,7 @@ class Cars:
         """(features (K, F), infos) of fresh episodes."""
         infos = [car.reset(seed, queue) for car, seed, queue in zip(self._cars, seeds, queues, strict=True)]
         self._features.reset(np.ones(len(self._cars), bool))
-        return self._features(self._observations()), infos
+        return self._look(), infos
 
     def step(self, actions: Array) -> tuple[Any, ...]:
         """(features (K, F), rewards (K,), dones (K,), infos); a cut episode's last observation as features, too."""
@@ -122,11 +122,15 @@ class Cars:
             for k in last:
                 infos[k]["terminal_observation"] = seen[k]
         self._features.reset(np.array(dones))
-        return self._features(self._observations()), np.array(rewards, np.float32), np.array(dones), list(infos)
+        return self._look(), np.array(rewards, np.float32), np.array(dones), list(infos)
 
     def close(self) -> None:
         for car in self._cars:
             car.env.close()
+
+    def _look(self) -> Array:
+        """Features (K, F) of what all cars see now; of idle ones 0."""
+        return self._features(self._observations(), np.array([not car.is_idle for car in self._cars]))
 
     def _observations(self, instead: dict[int, Observation] | None = None) -> Observation:
         """What all cars see, stacked; `instead` gives other observations of some."""

@@ -85,6 +85,13 @@ def joined(looks: Sequence[Percept], most: int | None = None) -> Percept:
     return Percept(**join(looks), around=Surroundings(**join(around)) if around else None)
 
 
+def taken(percept: Percept, rows: Array) -> Percept:
+    """The frames `rows` (K,) int of a percept, in this order."""
+    def pick(part: Any) -> dict[str, Any]:
+        return {field.name: getattr(part, field.name)[rows] for field in fields(part) if field.name != "around"}
+    return Percept(**pick(percept), around=None if percept.around is None else Surroundings(**pick(percept.around)))
+
+
 def _eight_bits(model: DriveNet) -> Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
     """QuantisedNet, imported only where it is asked for: it draws frames to calibrate on."""
     from perception.quantise import QuantisedNet

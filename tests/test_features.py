@@ -185,3 +185,33 @@ def test_memory_is_kept_for_each_car_and_peeking_leaves_no_trace() -> None:
     features.reset(np.array([True, False]))
     features(_observation(2))
     np.testing.assert_allclose(features.track.stop_m, [STOP_MAX_M, 18.0], atol=1e-5)
+
+
+class _Bright:
+    """Sees a stop line as many metres ahead as a picture is bright; counts the pictures it was shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[int] = []
+
+    def perceive(self, camera: np.ndarray, command: np.ndarray) -> Percept:
+        self.shown.append(len(camera))
+        return percept(len(camera), stop_m=camera[:, 0, 0, 0].astype(np.float32),
+                       stop_confidence=np.ones(len(camera), np.float32))
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=11))
+@settings(max_examples=40, deadline=None)
+def test_cars_that_idle_are_not_looked_at_and_change_nothing_for_others(awake: list[bool]) -> None:
+    num, is_awake = len(awake), np.array(awake)
+    observation = _observation(num)
+    observation["camera"] = observation["camera"] + np.arange(3, 3 + num, dtype=np.uint8)[:, None, None, None]
+    everything = Features(_Bright(), num, 0.1, CAMERA, batch=4)(observation)
+    eyes = _Bright()
+    features = Features(eyes, num, 0.1, CAMERA, batch=4)
+    found = features(observation, is_awake)
+    assert eyes.shown == [4] * -(-int(is_awake.sum()) // 4)
+    np.testing.assert_array_equal(found[is_awake], everything[is_awake])
+    assert (found[~is_awake] == 0.0).all()
+    if is_awake.any():
+        assert features.track is not None
+        np.testing.assert_array_equal(features.track.stop_m[is_awake], np.arange(3, 3 + num)[is_awake])
