@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy, deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +21,8 @@ from envs.labels import LANE_ROWS, LEAD_COLUMNS, LEAD_MAX_M, PATH_STATIONS_M, ST
 from envs.roads.routes import CHANGE_RANGE_M, COMMAND_RANGE_M
 from envs.state import EGO_SHAPE
 from envs.vehicle import CAR
-from perception.perceiver import Perceiver, Percept, Track, Tracker, joined, taken
+from perception.perceiver import Perceiver, Percept, Track, Tracker, joined
+from perception.surroundings import Surroundings
 
 PURSUIT_S = (0.35, 0.6, 1.0)  # aims of the steering columns, ahead in time
 PURSUIT_M = (3.5, 30.0)  # shortest and longest aim
@@ -241,7 +242,7 @@ class Features:
             return np.zeros((len(ego), SIZE), np.float32)
         rows = np.flatnonzero(~asleep)
         percept = self._perceive(np.asarray(observation["camera"])[rows], command[rows])
-        self.percept = taken(percept, np.cumsum(~asleep) - 1) if asleep.any() else percept
+        self.percept = _taken(percept, np.cumsum(~asleep) - 1) if asleep.any() else percept
         self.track = self._tracker.update(self.percept, ego)
         found = layout(Senses(self.percept, self.track, ego, command, self.camera))
         found[asleep] = 0.0
@@ -263,6 +264,13 @@ class Features:
             rows = np.minimum(np.arange(first, first + self._batch), num - 1)
             looks.append(self._perceiver.perceive(camera[rows], command[rows]))
         return joined(looks, num)
+
+
+def _taken(percept: Percept, rows: Array) -> Percept:
+    """The frames `rows` (K,) int of a percept, in this order."""
+    def pick(part: Any) -> dict[str, Any]:
+        return {field.name: getattr(part, field.name)[rows] for field in fields(part) if field.name != "around"}
+    return Percept(**pick(percept), around=None if percept.around is None else Surroundings(**pick(percept.around)))
 
 
 def load(camera: CameraConfig, num_envs: int, dt_s: float, batch: int = 0) -> Features:

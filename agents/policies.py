@@ -7,7 +7,9 @@ code from the folder takes part. Nothing here trains or scores.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +26,8 @@ from envs.config import DriveConfig
 from envs.geometry import Array
 from envs.state import WorldState
 from perception import checkpoint
-from perception.perceiver import WEIGHTS
+from perception.glimpse import WEIGHTS as GLIMPSE
+from perception.perceiver import READER, WEIGHTS
 
 HIDDEN = 128
 STEM = "policy"  # file name of a saved policy, without its ending
@@ -140,7 +143,7 @@ def save_actor(folder: str | Path, actor: Actor, kind: str, config: DriveConfig,
     """Write a policy folder; `kind` is 'clone' or 'ppo', `provenance` plain JSON about its training."""
     camera = {name: getattr(config.camera, name) for name in config.camera.__dataclass_fields__}
     meta = {"kind": kind, "features": list(NAMES), "hidden": HIDDEN, "camera": camera,
-            "control_dt_s": config.control_dt_s, "perception_sha256": checkpoint.fingerprint(WEIGHTS),
+            "control_dt_s": config.control_dt_s, "perception_sha256": _eyes_sha256(),
             "provenance": provenance}
     Path(folder).mkdir(parents=True, exist_ok=True)
     return checkpoint.save(Path(folder) / STEM, actor.state_dict(), meta)
@@ -152,7 +155,7 @@ def load_actor(folder: str | Path, config: DriveConfig | None = None) -> tuple[A
         tensors, meta = checkpoint.load(Path(folder) / STEM)
         if meta.get("features") != list(NAMES):
             raise PolicyError(f"policy {folder} was trained on other features than this version makes; train it again")
-        if meta.get("perception_sha256", checkpoint.fingerprint(WEIGHTS)) != checkpoint.fingerprint(WEIGHTS):
+        if meta.get("perception_sha256") != _eyes_sha256():
             raise PolicyError(f"policy {folder} was trained behind other perception weights than this version has; use "
                               "the version that trained it, or train it again")
         _require_same_camera(folder, meta, config)
@@ -161,6 +164,15 @@ def load_actor(folder: str | Path, config: DriveConfig | None = None) -> tuple[A
     except (checkpoint.CheckpointError, KeyError, TypeError) as error:
         raise PolicyError(f"policy {folder} cannot be loaded: {error}") from None
     return actor, meta
+
+
+def _eyes_sha256() -> str:
+    """SHA-256 over all that decides what the shipped eyes say: weights of the camera network, of the second look and of
+    the reader, and what makes their confidences true.
+    """
+    parts = [[checkpoint.fingerprint(stem), *(checkpoint.load(stem)[1].get(name) for name in ("odds", "temperature"))]
+             for stem in (WEIGHTS, GLIMPSE, READER)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _require_same_camera(folder: str | Path, meta: dict[str, Any], config: DriveConfig | None) -> None:

@@ -37,8 +37,8 @@ from perception.surroundings import SEEN_SHARE, Surroundings, called, own_phase,
 WEIGHTS = Path(__file__).parent / "weights" / "perception"
 READER = WEIGHTS.with_name("reader")  # a namer that has learned how this camera shows the town's signs
 NO_SIGN = -1
-MARGIN = 0.1  # of a sign's size, left about it on each side for the namer, when it learns
-MARGINS = (0.05, 0.14)  # when it is asked: the mean of two looks is right more often than one
+MARGIN = 0.1  # of a sign's size, left about it on each side for the reader when it learns
+MARGINS = (0.05, 0.14)  # and when it is asked: the mean of two looks is right more often than one
 CAMERA_TO_BUMPER_M = EGO_SHAPE.front_m - CameraConfig().forward_m
 STOP_SIGN, YIELD_SIGN = SIGN_INDEX["stop"], SIGN_INDEX["yield"]
 SIGN_SAYS = 5.0  # log odds that a sign read for certain adds to the kind of its line
@@ -83,13 +83,6 @@ def joined(looks: Sequence[Percept], most: int | None = None) -> Percept:
                 for field in fields(parts[0]) if field.name != "around"}
     around = [look.around for look in looks if look.around is not None]
     return Percept(**join(looks), around=Surroundings(**join(around)) if around else None)
-
-
-def taken(percept: Percept, rows: Array) -> Percept:
-    """The frames `rows` (K,) int of a percept, in this order."""
-    def pick(part: Any) -> dict[str, Any]:
-        return {field.name: getattr(part, field.name)[rows] for field in fields(part) if field.name != "around"}
-    return Percept(**pick(percept), around=None if percept.around is None else Surroundings(**pick(percept.around)))
 
 
 def _eight_bits(model: DriveNet) -> Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
@@ -227,9 +220,8 @@ def _named(namer: Namer | None, camera: Array, box_px: Array, is_asked: Array) -
 
 
 def square(frame: Array, box_px: Array, margin: float = MARGIN) -> Array:
-    """The square around a box, with a margin of its longer side about it; outside the frame (H, W, 3) its border goes
-    on, so that what is cut by it keeps its shape.
-    """
+    """The square around a box and a margin of its longer side; outside the frame (H, W, 3) its border goes on, so that
+    what is cut by it keeps its shape."""
     half = max(float((box_px[2:] - box_px[:2]).max()) * (1 + 2 * margin), 2.0) / 2
     (left, top), (right, bottom) = ((box_px[:2] + box_px[2:]) / 2 + step for step in (-half, half))
     rows, above, below = _inside(float(top), float(bottom), frame.shape[0])

@@ -12,6 +12,7 @@ from agents.features import SIZE
 from agents.policies import POLICIES, Actor, Policy, PolicyError, load_actor, load_policy, save_actor
 from envs.config import CameraConfig, DriveConfig
 from envs.roads.routes import navigation
+from perception import checkpoint
 
 CONFIG = DriveConfig(renderer="none")
 
@@ -120,9 +121,14 @@ def test_weights_cut_in_half_are_refused(tmp_path: Path) -> None:
         load_policy(tmp_path, CONFIG)
 
 
-def test_a_policy_behind_other_perception_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("network", ["perception", "glimpse", "reader"])
+def test_a_policy_behind_other_perception_weights_is_refused(network: str, tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the camera network, of the second look, or of the reader of signs: each decides what the policy is told."""
+    known = checkpoint.fingerprint
     with monkeypatch.context() as patch:
-        patch.setattr("perception.checkpoint.fingerprint", lambda stem: "f" * 64)
+        patch.setattr("perception.checkpoint.fingerprint",
+                      lambda stem: "f" * 64 if Path(stem).name == network else known(stem))
         save_actor(tmp_path, actor(), "ppo", CONFIG, {})
     with pytest.raises(PolicyError, match="other perception weights"):
         load_actor(tmp_path, CONFIG)
