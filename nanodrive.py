@@ -98,11 +98,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if arguments else 2
     if arguments[0] not in COMMANDS:
         return _refuse(f"'{arguments[0]}' is no command; the commands are {', '.join(COMMANDS)}")
-    program, command, options = f"nanodrive {arguments[0]}", COMMANDS[arguments[0]], arguments[1:]
+    return run_command(*meant(arguments))
+
+
+def meant(arguments: Sequence[str]) -> tuple[Command, str, list[str]]:
+    """(command, its name as a program, its options) of a command line that begins with a row of COMMANDS."""
+    program, command, options = f"nanodrive {arguments[0]}", COMMANDS[arguments[0]], list(arguments[1:])
     for flag in command.variants.keys() & set(options):
         program, command = f"{program} {flag}", command.variants[flag]
         options.remove(flag)
-    return run_command(command, program, options)
+    return command, program, options
 
 
 def usage() -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy, deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +22,6 @@ from envs.roads.routes import CHANGE_RANGE_M, COMMAND_RANGE_M
 from envs.state import EGO_SHAPE
 from envs.vehicle import CAR
 from perception.perceiver import Perceiver, Percept, Track, Tracker, joined
-from perception.surroundings import Surroundings
 
 PURSUIT_S = (0.35, 0.6, 1.0)  # aims of the steering columns, ahead in time
 PURSUIT_M = (3.5, 30.0)  # shortest and longest aim
@@ -237,16 +236,12 @@ class Features:
         Nothing is looked at for cars of which `is_awake` (N,) bool is false: their features are 0.
         """
         ego, command = np.asarray(observation["ego"]), np.asarray(observation["command"])
-        asleep = np.zeros(len(ego), bool) if is_awake is None else ~is_awake
-        if asleep.all():
+        awake = np.ones(len(ego), bool) if is_awake is None else is_awake
+        if not awake.any():
             return np.zeros((len(ego), SIZE), np.float32)
-        rows = np.flatnonzero(~asleep)
-        percept = self._perceive(np.asarray(observation["camera"])[rows], command[rows])
-        self.percept = _taken(percept, np.cumsum(~asleep) - 1) if asleep.any() else percept
+        self.percept = self._perceive(np.asarray(observation["camera"]), command, awake)
         self.track = self._tracker.update(self.percept, ego)
-        found = layout(Senses(self.percept, self.track, ego, command, self.camera))
-        found[asleep] = 0.0
-        return found
+        return layout(Senses(self.percept, self.track, ego, command, self.camera)) * awake[:, None]
 
     def peek(self, observation: Mapping[str, Any]) -> Array:
         """As a call, but nothing is remembered: for the last observation of an episode that goes on elsewhere."""
@@ -254,23 +249,20 @@ class Features:
         twin._tracker = deepcopy(self._tracker)
         return twin(observation)
 
-    def _perceive(self, camera: Array, command: Array) -> Percept:
-        """Look at all frames, `batch` at a time; the last batch is filled up with its last frame."""
-        num = len(camera)
-        if self._batch in (0, num):
+    def _perceive(self, camera: Array, command: Array, awake: Array) -> Percept:
+        """Look at the frames of those `awake` (N,) bool, `batch` at a time; the last batch is filled up with its last
+        frame. A percept of all N: for the others it holds what somebody else sees.
+        """
+        rows = np.flatnonzero(awake)
+        size = self._batch or len(rows)
+        if len(rows) == size == len(camera):
             return self._perceiver.perceive(camera, command)
         looks = []
-        for first in range(0, num, self._batch):
-            rows = np.minimum(np.arange(first, first + self._batch), num - 1)
-            looks.append(self._perceiver.perceive(camera[rows], command[rows]))
-        return joined(looks, num)
-
-
-def _taken(percept: Percept, rows: Array) -> Percept:
-    """The frames `rows` (K,) int of a percept, in this order."""
-    def pick(part: Any) -> dict[str, Any]:
-        return {field.name: getattr(part, field.name)[rows] for field in fields(part) if field.name != "around"}
-    return Percept(**pick(percept), around=None if percept.around is None else Surroundings(**pick(percept.around)))
+        for first in range(0, len(rows), size):
+            some = rows[first:first + size]
+            some = np.append(some, np.repeat(some[-1:], size - len(some)))
+            looks.append(self._perceiver.perceive(camera[some], command[some]))
+        return joined(looks, np.cumsum(awake) - 1)
 
 
 def load(camera: CameraConfig, num_envs: int, dt_s: float, batch: int = 0) -> Features:

@@ -48,7 +48,7 @@ def run(config: AverageConfig) -> dict[str, Any]:
                 raise CheckpointError(f"{stem} is of another {what} than {config.stems[0]}; average networks of one "
                                       "kind, size and camera")
     val = dataset.read_usual(config.data, "val")
-    floor = metrics.measure(metrics.constant(val.labels, len(val)), val.labels, val.camera.width_px)
+    floor = metrics.floor_of(val.labels, val.labels, val.camera.width_px)
     sources = [checkpoint.fingerprint(stem) for stem in config.stems]
     out = config.out / "perception"
     checkpoint.save(out, mean([tensors for tensors, _ in parts]), parts[0][1] | {
@@ -62,10 +62,8 @@ def mean(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The mean of each tensor over several networks, float32; counters are the first one's. Raises CheckpointError
     where names or shapes differ.
     """
-    first = parts[0]
-    for part in parts:
-        if {name: tensor.shape for name, tensor in part.items()} != {name: tensor.shape for name, tensor in
-                                                                      first.items()}:
-            raise CheckpointError("the checkpoints have other tensors; average networks that went on from one another")
+    shapes = [{name: tensor.shape for name, tensor in part.items()} for part in parts]
+    if any(shape != shapes[0] for shape in shapes):
+        raise CheckpointError("the checkpoints have other tensors; average networks that went on from one another")
     return {name: torch.stack([part[name].double() for part in parts]).mean(0).float()
-            if tensor.is_floating_point() else tensor for name, tensor in first.items()}
+            if tensor.is_floating_point() else tensor for name, tensor in parts[0].items()}

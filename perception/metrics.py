@@ -56,6 +56,11 @@ def constant(train: dict[str, Array], num_frames: int) -> Percept:
     return Percept(**full)
 
 
+def floor_of(train: dict[str, Array], labels: dict[str, Array], width_px: int) -> dict[str, float]:
+    """The figures on some labels of the trivial predictor that knows others."""
+    return measure(constant(train, len(labels["path_m"])), labels, width_px)
+
+
 def distance_to_perfect(figures: dict[str, float], floor: dict[str, float]) -> float:
     """One number for early stopping: the mean over the figures of error / floor's error; 0 perfect, 1 the floor.
 

@@ -76,10 +76,10 @@ class Percept:
         return getattr(self.around, name)
 
 
-def joined(looks: Sequence[Percept], most: int | None = None) -> Percept:
-    """Percepts of several batches of frames as one, of at most so many frames."""
+def joined(looks: Sequence[Percept], rows: Array | slice = slice(None)) -> Percept:
+    """Percepts of several batches of frames as one, or of it the frames `rows`, in their order."""
     def join(parts: Sequence[Any]) -> dict[str, Any]:
-        return {field.name: np.concatenate([getattr(part, field.name) for part in parts])[:most]
+        return {field.name: np.concatenate([getattr(part, field.name) for part in parts])[rows]
                 for field in fields(parts[0]) if field.name != "around"}
     around = [look.around for look in looks if look.around is not None]
     return Percept(**join(looks), around=Surroundings(**join(around)) if around else None)

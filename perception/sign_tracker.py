@@ -106,11 +106,11 @@ def _new_sign(box_px: Array, row: int, weight: float) -> FollowedSign:
 
 def _gap(sign: FollowedSign, new: Array) -> float | None:
     """How far a box is from where a sign should be, in sizes, if it may be that sign; else None."""
-    expected, is_known = sign.expected_px, sign.motion_px is not None
+    expected = sign.expected_px
     sizes = [float(max(box[2] - box[0], box[3] - box[1], 1.0)) for box in (expected, new)]
     if not 1 / GROWTH < sizes[1] / sizes[0] < GROWTH:
         return None
     aside, down = ((new[:2] + new[2:] - expected[:2] - expected[2:]) / 2).tolist()
-    away = math.hypot(aside if is_known else aside / SIDEWAYS, down)
-    reach = REACH_PX + REACH_SIZES * sizes[0]
-    return away / sizes[1] if away < reach * (1 + sign.missed if is_known else 1) else None
+    sideways, looks = (SIDEWAYS, 1) if sign.motion_px is None else (1.0, 1 + sign.missed)
+    away = math.hypot(aside / sideways, down)
+    return away / sizes[1] if away < (REACH_PX + REACH_SIZES * sizes[0]) * looks else None

@@ -98,7 +98,7 @@ def run(config: TrainConfig) -> dict[str, Any]:
         checkpoint.load(config.start)  # if it is missing, that is told before the frames are read
     torch.set_num_threads(1)  # a share of the batch for each thread: 1.5 times faster than threads within a layer
     train, val = (dataset.read_usual(config.data, split) for split in ("train", "val"))
-    floor = metrics.measure(metrics.constant(train.labels, len(val)), val.labels, val.camera.width_px)
+    floor = metrics.floor_of(train.labels, val.labels, val.camera.width_px)
     training = Training(config, train)
     table = _table(floor)
     with SummaryWriter(str(config.out / "tensorboard")) as log, Live(table, refresh_per_second=1) as live:

@@ -24,12 +24,9 @@ def told():
 
 @pytest.mark.parametrize(("where", "arguments"), told(), ids=lambda value: value if isinstance(value, str) else None)
 def test_a_told_command_is_understood(where, arguments):
-    command, options = nanodrive.COMMANDS[arguments[0]], arguments[1:]
-    for flag in command.variants.keys() & set(options):
-        command = command.variants[flag]
-        options.remove(flag)
+    command, program, options = nanodrive.meant(arguments)
     config_class, _ = command.load()
-    config, complaint = nanodrive._parse(config_class, "nanodrive", command.summary, options)
+    config, complaint = nanodrive._parse(config_class, program, command.summary, options)
     assert isinstance(config, config_class), f"{where}: {complaint}"
 
 
@@ -53,7 +50,7 @@ def test_every_network_from_nothing(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     for where, arguments in told():
         if where == "Makefile" and arguments[0] in ("generate", "perceive"):
-            small = [SMALL.get(flag, value) for flag, value in zip(["", *arguments], arguments, strict=False)]
+            small = [arguments[0], *(SMALL.get(flag, value) for flag, value in pairwise(arguments))]
             for flag in MORE.keys() & set(small):
                 small += MORE[flag]
             assert all(checkpoint.load(value) for flag, value in pairwise(arguments) if flag == "--weights")

@@ -101,10 +101,10 @@ def test_both_backends_say_the_same_and_shares_sum_to_one():
 def test_percepts_that_were_recorded_have_nothing_around_them():
     frames = np.zeros((2, 160, 320, 3), np.uint8)
     percept = Perceiver(DriveNet()).perceive(frames, np.stack([navigation()] * 2))
-    assert joined([percept, percept], 3).around.lanes_px.shape == (3, 4, 32)
+    assert joined([percept, percept], slice(3)).around.lanes_px.shape == (3, 4, 32)
     bare = replace(percept, around=None)
-    assert joined([bare, bare], 3).around is None and not hasattr(bare, "my_light")
-    assert len(joined([bare, bare], 3).path_m) == 3
+    assert joined([bare, bare], slice(3)).around is None and not hasattr(bare, "my_light")
+    assert len(joined([bare, bare], slice(3)).path_m) == 3
 
 
 def test_the_own_lights_phase_is_read_from_the_light_that_attention_lies_on():
