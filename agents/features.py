@@ -18,7 +18,7 @@ import numpy as np
 from envs.config import CameraConfig
 from envs.geometry import Array
 from envs.labels import LANE_ROWS, LEAD_COLUMNS, LEAD_MAX_M, PATH_STATIONS_M, STOP_MAX_M
-from envs.roads.routes import CHANGE_RANGE_M, COMMAND_RANGE_M
+from envs.roads.routes import COMMAND_RANGE_M, END_RANGE_M
 from envs.state import EGO_SHAPE
 from envs.vehicle import CAR
 from perception.perceiver import Perceiver, Percept, Track, Tracker, joined
@@ -41,7 +41,7 @@ class Senses:
     percept: Percept
     track: Track
     ego: Array  # (N, 5) float32: speed_mps, yaw_rate_radps, accel_mps2, last steer, last drive
-    command: Array  # (N, 8) float32: what the navigation says (envs.roads.routes.COMMAND_HIGH)
+    command: Array  # (N, 9) float32: what the navigation says (envs.roads.routes.COMMAND_HIGH)
     camera: CameraConfig
 
 
@@ -154,16 +154,19 @@ def _ego(s: Senses) -> Array:
 
 
 def _command(s: Senses) -> Array:
-    """One-hot of the command, closeness and fine closeness of the manoeuvre, and the lane change to come (9)."""
-    distance = s.command[:, 4]
-    return np.column_stack([s.command[:, :4], 1 - distance / COMMAND_RANGE_M, 1 - np.clip(distance / 10.0, 0, 1),
-                            _lane_change(s.command[:, 5:])])
+    """One-hot of the command, closeness and fine closeness of the manoeuvre, the same of its end, and the lane change
+    to come (11).
+    """
+    begin_m, end_m = s.command[:, 4], s.command[:, 5]
+    return np.column_stack([s.command[:, :4], 1 - begin_m / COMMAND_RANGE_M, 1 - np.clip(begin_m / 10.0, 0, 1),
+                            1 - end_m / END_RANGE_M, 1 - np.clip(end_m / 30.0, 0, 1),
+                            _lane_change(s.command[:, 6:])])
 
 
 def _lane_change(said: Array) -> Array:
     """Its side, towards that side how near its begin is, and how near its end (3)."""
     side, begin_m, end_m = said.T
-    return np.stack([side, side * (1 - begin_m / COMMAND_RANGE_M), side * (1 - end_m / CHANGE_RANGE_M)], axis=1)
+    return np.stack([side, side * (1 - begin_m / COMMAND_RANGE_M), side * (1 - end_m / END_RANGE_M)], axis=1)
 
 
 GROUPS: dict[str, tuple[int, Callable[[Senses], Array]]] = {
@@ -180,7 +183,7 @@ GROUPS: dict[str, tuple[int, Callable[[Senses], Array]]] = {
     "stop": (5, _stop),
     "limit": (6, _limit),
     "ego": (6, _ego),
-    "command": (9, _command),
+    "command": (11, _command),
     "embedding": (EMBEDDING_SIZE, lambda s: s.percept.embedding),
 }
 
@@ -200,7 +203,7 @@ class Perceives(Protocol):
     """What features need of a perceiver."""
 
     def perceive(self, camera: Array, command: Array) -> Percept:
-        """camera uint8 (N, H, W, 3), command float32 (N, 8)."""
+        """camera uint8 (N, H, W, 3), command float32 (N, 9)."""
 
 
 def layout(senses: Senses) -> Array:
@@ -231,7 +234,7 @@ class Features:
         self._tracker.reset(mask)
 
     def __call__(self, observation: Mapping[str, Any], is_awake: Array | None = None) -> Array:
-        """Features (N, SIZE) of observations with keys camera (N, H, W, 3), ego (N, 5) and command (N, 8).
+        """Features (N, SIZE) of observations with keys camera (N, H, W, 3), ego (N, 5) and command (N, 9).
 
         Nothing is looked at for cars of which `is_awake` (N,) bool is false: their features are 0.
         """

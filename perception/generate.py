@@ -48,7 +48,7 @@ from perception.drives import Drive, View
 from perception.workers import worker_pool
 from scenarios.spec import SPLITS
 
-DATASET_VERSION = 7
+DATASET_VERSION = 8
 MAX_SIGNS = 8  # a frame keeps its nearest signs
 DRIVES = 2  # of each town, in two weathers
 CAMERAS: dict[str, tuple[float, float]] = {  # ranges of CameraConfig's fields that other cars' cameras have

@@ -205,14 +205,14 @@ def brake(story: Story) -> None:
 
 
 def random_cars(rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
-    """Columns of equal speed on both lanes."""
+    """Columns of equal speed on both lanes; all on the road, which begins at 0: off it, nobody looks for cars."""
     cars = []
     for side in (-1, 1):
         speed, away = rng.uniform(3.0, 15.0), rng.uniform(5.0, 120.0)
         for _ in range(rng.integers(0, 4)):
             cars.append((80.0 + side * away, side * 1.75, 0.0 if side < 0 else math.pi, speed))
             away += rng.uniform(12.0, 60.0)
-    return cars
+    return [car for car in cars if car[0] > 0.0]
 
 
 def walk_among(kind: WayKind, seed: int, driver: Callable[[Story], None] | None) -> None:
