@@ -41,7 +41,7 @@ class Senses:
     percept: Percept
     track: Track
     ego: Array  # (N, 5) float32: speed_mps, yaw_rate_radps, accel_mps2, last steer, last drive
-    command: Array  # (N, 9) float32: what the navigation says (envs.roads.routes.COMMAND_HIGH)
+    command: Array  # (N, 10) float32: what the navigation says (envs.roads.routes.COMMAND_HIGH)
     camera: CameraConfig
 
 
@@ -154,13 +154,13 @@ def _ego(s: Senses) -> Array:
 
 
 def _command(s: Senses) -> Array:
-    """One-hot of the command, closeness and fine closeness of the manoeuvre, the same of its end, and the lane change
-    to come (11).
+    """One-hot of the command, closeness and fine closeness of the manoeuvre, the same of its end, how far the way turns
+    till there, and the lane change to come (12).
     """
-    begin_m, end_m = s.command[:, 4], s.command[:, 5]
+    begin_m, end_m, turn_rad = s.command[:, 4:7].T
     return np.column_stack([s.command[:, :4], 1 - begin_m / COMMAND_RANGE_M, 1 - np.clip(begin_m / 10.0, 0, 1),
-                            1 - end_m / END_RANGE_M, 1 - np.clip(end_m / 30.0, 0, 1),
-                            _lane_change(s.command[:, 6:])])
+                            1 - end_m / END_RANGE_M, 1 - np.clip(end_m / 30.0, 0, 1), turn_rad / 2,
+                            _lane_change(s.command[:, 7:])])
 
 
 def _lane_change(said: Array) -> Array:
@@ -183,7 +183,7 @@ GROUPS: dict[str, tuple[int, Callable[[Senses], Array]]] = {
     "stop": (5, _stop),
     "limit": (6, _limit),
     "ego": (6, _ego),
-    "command": (11, _command),
+    "command": (12, _command),
     "embedding": (EMBEDDING_SIZE, lambda s: s.percept.embedding),
 }
 
@@ -203,7 +203,7 @@ class Perceives(Protocol):
     """What features need of a perceiver."""
 
     def perceive(self, camera: Array, command: Array) -> Percept:
-        """camera uint8 (N, H, W, 3), command float32 (N, 9)."""
+        """camera uint8 (N, H, W, 3), command float32 (N, 10)."""
 
 
 def layout(senses: Senses) -> Array:
@@ -234,7 +234,7 @@ class Features:
         self._tracker.reset(mask)
 
     def __call__(self, observation: Mapping[str, Any], is_awake: Array | None = None) -> Array:
-        """Features (N, SIZE) of observations with keys camera (N, H, W, 3), ego (N, 5) and command (N, 9).
+        """Features (N, SIZE) of observations with keys camera (N, H, W, 3), ego (N, 5) and command (N, 10).
 
         Nothing is looked at for cars of which `is_awake` (N,) bool is false: their features are 0.
         """

@@ -62,7 +62,7 @@ class OnnxNet:
 
 
 def inputs_of(image: Array, command: Array) -> dict[str, Array]:
-    """What the graph takes, from frames uint8 (N, H, W, 3) and commands (N, 9)."""
+    """What the graph takes, from frames uint8 (N, H, W, 3) and commands (N, 10)."""
     return {"glance": glance_pixels(image), "band": band_pixels(image), "command": command}
 
 

@@ -19,9 +19,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from envs.geometry import Array
 from envs.labels import PATH_STATIONS_M
+from envs.roads.routes import COMMAND_HIGH
 from perception.calibration import OddsMap
 from perception.finder import BAND_BOTTOM, BAND_TOP, FinderHead, find_peaks
-from perception.navigation import SAID, as_shares
+from perception.navigation import WAY, way_told
 from perception.surroundings import NODES, GroundHead, LightHead, LinesHead
 
 GLANCE_HEIGHT_PX, GLANCE_WIDTH_PX = 80, 160
@@ -133,7 +134,7 @@ class DriveNet(nn.Module):
         ground_rows = GLANCE_HEIGHT_PX // 8 - 4  # the upper 4 of 10 rows show the sky
         self.trunk = nn.Sequential(nn.Linear(12 * ground_rows * GLANCE_WIDTH_PX // 8, trunk), nn.ReLU(inplace=True))
         self.embedding = nn.Linear(trunk, EMBEDDING)
-        self.path = nn.Sequential(nn.Linear(trunk + EMBEDDING + 4 * NODES + SAID, 128),
+        self.path = nn.Sequential(nn.Linear(trunk + EMBEDDING + 4 * NODES + len(COMMAND_HIGH) + WAY, 128),
                                   nn.ReLU(inplace=True), nn.Linear(128, 128), nn.ReLU(inplace=True),
                                   nn.Linear(128, PATH_POINTS * 2 + 1))
         self.stop = nn.Sequential(nn.Linear(trunk, 64), nn.ReLU(inplace=True), nn.Linear(64, NUM_STOP_KINDS + 1))
@@ -149,14 +150,14 @@ class DriveNet(nn.Module):
     def forward(self, image: Tensor, command: Tensor) -> dict[str, Tensor]:
         """Everything the network knows about a batch of frames.
 
-        image: uint8 (N, H, W, 3) RGB of any size with the trained camera's shape; command: float32 (N, 9), what the
+        image: uint8 (N, H, W, 3) RGB of any size with the trained camera's shape; command: float32 (N, 10), what the
         navigation says (envs.roads.routes.COMMAND_HIGH). Returns the heads of `look` and the things of find_peaks.
         """
         outputs = self.look(glance_of(image), band_of(image), command)
         return outputs | find_peaks(outputs)
 
     def look(self, glance: Tensor, band: Tensor, command: Tensor) -> dict[str, Tensor]:
-        """The heads on the glance (N, 3, 80, 160), the band (N, 3, 80, 320) and the command (N, 9).
+        """The heads on the glance (N, 3, 80, 160), the band (N, 3, 80, 320) and the command (N, 10).
 
         path (N, 12, 2) x, y in the ego frame [m]; path_log_error (N,) log of the expected lateral error [m];
         stop_logits (N, 3) by kind of line; stop (N,) distance as a share of STOP_MAX_M; lead (N, 20) log metres;
@@ -167,9 +168,10 @@ class DriveNet(nn.Module):
         at4, at8, found = self.backbone(glance, band)
         trunk = self.trunk(self.ground(at8[:, :, 4:]).flatten(1))
         embedding = torch.tanh(self.embedding(trunk))
-        said = as_shares(command)
+        said = command / torch.from_numpy(COMMAND_HIGH).to(command.device)
         lines = self.lines(at4, found, trunk, said)
-        path = self.path(torch.cat([trunk, embedding, lines["line_columns"].flatten(1) * 2 - 1, said], dim=1))
+        columns = lines["line_columns"].flatten(1) * 2 - 1
+        path = self.path(torch.cat([trunk, embedding, columns, said, way_told(command)], dim=1))
         stop, lead, things = self.stop(trunk), self.lead(at8, found), self.finder(found)
         return lines | things | self.drivable(at4) | self.light(found, things["phases"], trunk, said) | {
             "path": path[:, :-1].unflatten(1, (PATH_POINTS, 2)) * self.path_std + self.path_mean,

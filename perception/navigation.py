@@ -1,21 +1,36 @@
-"""What the navigation says, as the camera network is told it: every number between -1 and 1."""
+"""What the navigation says, drawn out as a way: so the path head is told it beside the plain numbers."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from envs.labels import PATH_STATIONS_M
 from envs.roads.network import Command
-from envs.roads.routes import COMMAND_HIGH
 
-NEAR_M = (20.0, 40.0, 40.0)  # to a manoeuvre's begin, to its end, from one to the other: the path's own scale
-SAID = len(COMMAND_HIGH) + len(NEAR_M)  # numbers the network is told
+STATIONS_M = PATH_STATIONS_M[1::2]
+WAY = 2 * len(STATIONS_M)
 
 
-def as_shares(command: Tensor) -> Tensor:
-    """Commands (N, 9), as envs.roads.routes.COMMAND_HIGH says, in shares of their ranges and, once more, of NEAR_M: how
-    far the manoeuvre's begin and end are, and how long it is (N, SAID).
+def way_told(command: Tensor) -> Tensor:
+    """Commands (N, 10) of the navigation (envs.roads.routes.COMMAND_HIGH) as a path at STATIONS_M: x less straight
+    ahead, then y, in tens of metres (N, WAY).
+
+    Straight on to the manoeuvre's begin, an arc to its end, straight on, for a car on its lane where neither bends. At
+    an angle t of a circle of radius r: x = r sin t, y = r (1 - cos t), here written for a curvature that may be 0.
     """
-    begin_m, end_m = command[:, len(Command)], command[:, len(Command) + 1]
-    near = torch.stack([begin_m, end_m, end_m - begin_m], 1) / torch.tensor(NEAR_M, device=command.device)
-    return torch.cat([command / torch.from_numpy(COMMAND_HIGH).to(command.device), near.clamp(max=1.0)], 1)
+    ahead = torch.tensor(STATIONS_M, device=command.device)
+    begin_m, end_m, turn = command[:, len(Command):len(Command) + 3].T[..., None]
+    length_m = (end_m - begin_m).clamp(min=0.5)
+    on_arc = torch.minimum((ahead - begin_m).clamp(min=0.0), length_m)
+    behind = (ahead - begin_m - length_m).clamp(min=0.0)
+    angle = turn * on_arc / length_m
+    x_m = torch.minimum(ahead, begin_m) + on_arc * _sinc(angle) + behind * torch.cos(turn)
+    y_m = on_arc * torch.sin(angle / 2) * _sinc(angle / 2) + behind * torch.sin(turn)
+    return torch.cat([x_m - ahead, y_m], 1) / 10.0
+
+
+def _sinc(angle: Tensor) -> Tensor:
+    """sin(x) / x."""
+    safe = torch.where(angle.abs() < 1e-3, 1e-3, angle)
+    return torch.sin(safe) / safe

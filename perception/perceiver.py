@@ -120,7 +120,7 @@ class Perceiver:
         return Perceiver(model, camera or trained, backend, Namer.load(READER, by), Glimpse.load(backend=by))
 
     def perceive(self, camera: Array, command: Array) -> Percept:
-        """Look at frames uint8 (N, H, W, 3) with commands (N, 9) of the navigation."""
+        """Look at frames uint8 (N, H, W, 3) with commands (N, 10) of the navigation."""
         height, width = camera.shape[1:3]
         view = replace(self.camera, width_px=width, height_px=height)
         with torch.inference_mode():

@@ -101,9 +101,9 @@ def metadata(camera: CameraConfig) -> dict[str, Any]:
         "inputs": {"glance": f"uint8 (N, {GLANCE_HEIGHT_PX}, {GLANCE_WIDTH_PX}, 3) RGB, area mean of the frame",
                    "band": f"uint8 (N, {BAND_HEIGHT_PX}, {BAND_WIDTH_PX}, 3) RGB, the frame from {BAND_TOP} to "
                            f"{BAND_BOTTOM} of its height",
-                   "command": "(N, 9) one-hot of follow, left, right, straight; metres to the manoeuvre's begin, 0 to "
-                              "60, and end, 0 to 120; next lane change, 1 left, -1 right, 0 none; metres to its begin "
-                              "and end, likewise"},
+                   "command": "(N, 10) one-hot of follow, left, right, straight; metres to the manoeuvre's begin, 0 to "
+                              "60, and end, 0 to 120; rad that the way turns till then, left positive; next lane "
+                              "change, 1 left, -1 right, 0 none; metres to its begin and end, likewise"},
         "outputs": {"path": "x ahead, y left of the rear axle [m]", "path_log_error": "log of the lateral error [m]",
                     "boundary": "share of the width", "boundary_logit": "presence",
                     "boundary_log_spread": "log of the standard deviation of its place, share of the width",

@@ -25,12 +25,12 @@ from envs.geometry import Array
 from envs.labels import LANE_ROWS, LIGHT_MAX_M, lane_rows
 from envs.lane_lines import ANCHORS, LINES, OWN, anchor_rows
 from envs.roads.network import Marking
+from envs.roads.routes import COMMAND_HIGH
 from envs.state import Phase
 from perception import finder
 from perception.calibration import share_of
 from perception.finder import PEAK_SHARE
 from perception.lane_metrics import PIXEL_THRESHOLD_PX, TUSIMPLE_WIDTH_PX
-from perception.navigation import SAID
 
 Tensors = dict[str, Tensor]
 NUM_MARKINGS = len(Marking)
@@ -86,8 +86,8 @@ class LinesHead(nn.Module):
     def __init__(self, near: int, far: int, trunk: int) -> None:
         super().__init__()
         self.near, self.far = nn.Conv2d(near, 2 * LINES, 1), nn.Conv2d(far, 2 * LINES, 1)
-        self.sought = nn.Linear(trunk + SAID, LINES * (near + far))
-        self.told = nn.Sequential(nn.Linear(trunk + 2 * LINES * NODES + SAID, 96), nn.ReLU(inplace=True),
+        self.sought = nn.Linear(trunk + len(COMMAND_HIGH), LINES * (near + far))
+        self.told = nn.Sequential(nn.Linear(trunk + 2 * LINES * NODES + len(COMMAND_HIGH), 96), nn.ReLU(inplace=True),
                                   nn.Linear(96, LINES * (ANCHORS + NUM_MARKINGS) + 2 * LANE_ROWS))
         camera = CameraConfig()
         self.to_anchors: Tensor
@@ -145,7 +145,7 @@ class LightHead(nn.Module):
     def __init__(self, channels: int, trunk: int) -> None:
         super().__init__()
         self.cells = nn.Conv2d(channels, 2, 1)  # how likely it is the own one; (metres to its line - 30) / 10
-        self.sought = nn.Sequential(nn.Linear(trunk + SAID, 48), nn.ReLU(inplace=True),
+        self.sought = nn.Sequential(nn.Linear(trunk + len(COMMAND_HIGH), 48), nn.ReLU(inplace=True),
                                     nn.Linear(48, 1 + channels + PLACES))
         self.places: Tensor
         self.register_buffer("places", _places(), persistent=False)

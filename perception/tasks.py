@@ -21,7 +21,8 @@ Tensors = dict[str, Tensor]
 NEAR_STATIONS = 9  # PATH_STATIONS_M up to 21 m count for the path's own expected error
 STEPS_M = torch.tensor(PATH_STATIONS_M).diff()
 STATION_WEIGHT = torch.where(torch.arange(len(PATH_STATIONS_M)) < NEAR_STATIONS, 1.0, 0.3)  # farther ones count less
-SMALL_M, SMALL_TURN = 0.02, 0.005  # below these an error of place, or of direction [rad], counts by its square
+TURN_WEIGHT = 6.0  # of a radian beside a metre: a segment of 2 m turns by as many metres
+SMALL_M, SMALL_TURN = 0.02, 0.004  # below these an error of place, or of direction [rad], counts by its square
 BLIND_STOP_M = 1.5  # a line nearer to the bumper than this lies below the image
 
 
@@ -35,16 +36,18 @@ class Task:
 
 
 def path_loss(outputs: Tensors, targets: Tensors) -> Tensor:
-    """Absolute error in metres, as the path is judged, the error of the direction between stations, and the likelihood
+    """Absolute error in metres and error of the direction between stations, as the path is judged, and the likelihood
     of the lateral error (Laplace).
 
     The likelihood sees a detached path: it teaches the confidence and does not blur the path.
     """
     error_m = outputs["path"] - targets["path"]
-    turned = error_m[..., 1].diff(dim=1) / STEPS_M
+    told, true = outputs["path"].diff(dim=1), targets["path"].diff(dim=1)
+    turned = (told[..., 0] * true[..., 1] - told[..., 1] * true[..., 0]) / STEPS_M.square()  # sine of the angle
+    direction = smooth_l1_loss(turned, torch.zeros_like(turned), beta=SMALL_TURN, reduction="none").mean(0)
     place = smooth_l1_loss(error_m, torch.zeros_like(error_m), beta=SMALL_M, reduction="none").mean((0, 2))
     lateral_m = error_m[:, :NEAR_STATIONS, 1].abs().mean(1).detach()
-    return ((place * STATION_WEIGHT).mean() + smooth_l1_loss(turned, torch.zeros_like(turned), beta=SMALL_TURN)
+    return ((place * STATION_WEIGHT).mean() + TURN_WEIGHT * (direction * STATION_WEIGHT[1:]).mean()
             + 0.1 * laplace(lateral_m, outputs["path_log_error"]))
 
 

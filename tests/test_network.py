@@ -107,13 +107,15 @@ def test_route_tells_how_far_the_turns_end_is(hook):
     route = route_over(hook, (0, 1, 2))
     end = {station: float(route.command_at(station)[5]) for station in (39.0, 41.0, 99.5, 100.0, 119.0, 120.0)}
     assert end == {39.0: END_RANGE_M, 41.0: 79.0, 99.5: 20.5, 100.0: 20.0, 119.0: 1.0, 120.0: END_RANGE_M}
+    turn = [float(route.command_at(station)[6]) for station in (39.0, 41.0, 100.0, 115.0, 120.0)]
+    assert turn == pytest.approx([0.0, math.pi / 2, math.pi / 2, 0.0, 0.0], abs=1e-6)
 
 
 def test_what_no_map_tells_of_a_manoeuvre_is_usual():
     """A photograph's manoeuvre has a begin alone; where nothing is asked both are as far as can be told."""
     assert navigation()[4:6].tolist() == [COMMAND_RANGE_M, END_RANGE_M]
     assert 10.0 < navigation(Command.RIGHT, 20.0)[5] - 20.0 < navigation(Command.LEFT, 20.0)[5] - 20.0 < 30.0
-    assert navigation(Command.RIGHT, 20.0, end_m=32.0)[5] == 32.0
+    assert navigation(Command.RIGHT, 20.0, end=(32.0, -1.0))[5:7].tolist() == [32.0, -1.0]
 
 
 def test_route_knows_its_length_limits_stops_and_lanes(hook):
@@ -170,12 +172,12 @@ def test_a_lane_change_is_announced_until_it_is_done(avenue):
     first, second = route.changes
     for station in (0.0, first.begin_m + 5.0, first.end_m + 1.0, second.end_m - 0.5):
         change = first if station < first.end_m else second
-        side, begin_m, end_m = route.command_at(station)[6:]
+        side, begin_m, end_m = route.command_at(station)[7:]
         assert side == 1.0 and begin_m == pytest.approx(max(change.begin_m - station, 0.0), abs=1e-3)
         assert end_m == pytest.approx(min(change.end_m - station, END_RANGE_M), abs=1e-3)
-    assert route.command_at(second.end_m + 0.1)[6:].tolist() == [0.0, COMMAND_RANGE_M, END_RANGE_M], "none is left"
+    assert route.command_at(second.end_m + 0.1)[7:].tolist() == [0.0, COMMAND_RANGE_M, END_RANGE_M], "none is left"
     to_the_right = route_over(avenue, (1, 2), start_m=0.0)
-    assert to_the_right.command_at(0.0)[6] == -1.0
+    assert to_the_right.command_at(0.0)[7] == -1.0
     assert (navigation(change=first, station_m=first.begin_m - COMMAND_RANGE_M - 0.1) == navigation()).all()
 
 
@@ -219,6 +221,9 @@ def test_command_in_a_roundabout_is_where_it_leads_in_all(ring):
         to_end = route.manoeuvre_end_m[inside]
         assert to_end == pytest.approx(end - route.station_m[inside], abs=ROUTE_SPACING_M)
         assert to_end[0] > 15.0 * (out or 4), "a quarter more to each exit"
+        turns = route.manoeuvre_turn_rad[inside]
+        assert turns[0] == pytest.approx((out or 4) * math.pi / 2 - math.pi, abs=0.15), "in all"
+        assert turns.max() > turns[0] + 0.5, "one enters to the right"
 
 
 def test_route_over_lanes_that_do_not_meet_is_refused(hook):

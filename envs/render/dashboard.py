@@ -186,8 +186,8 @@ def _caption(image: Array, traces: Traces, moment: Moment) -> None:
 
 
 def _next(said: Array) -> tuple[Array, str]:
-    """Shaft of the arrow, and how far ahead, of what the navigation (9,) wants first: a manoeuvre or a lane change."""
-    command, manoeuvre_m, end_m, side, begin_m = Command(int(said[:len(Command)].argmax())), *said[len(Command):-1]
+    """Shaft of the arrow, and how far ahead, of what the navigation (10,) wants first: a manoeuvre or a lane change."""
+    command, manoeuvre_m, end_m, _, side, begin_m = Command(int(said[:len(Command)].argmax())), *said[len(Command):-1]
     if side and begin_m < manoeuvre_m:
         return CHANGE_ARROWS[int(side)], f"{begin_m:.0f} m"
     return ARROWS[command], "" if command == Command.FOLLOW else f"{manoeuvre_m or end_m:.0f} m"

@@ -26,16 +26,19 @@ from envs.roads.network import (
 ROUTE_SPACING_M = 0.5  # distance between two route points
 COMMAND_RANGE_M = 60.0  # a manoeuvre or a lane change is announced this far ahead
 END_RANGE_M = 120.0  # farthest end of a manoeuvre or a lane change that is told
-USUAL_M = {Command.FOLLOW: 60.0, Command.LEFT: 23.0, Command.RIGHT: 14.0, Command.STRAIGHT: 21.0}
-"""From a manoeuvre's begin to its end where no map tells: the median of 300 in val towns; where nothing is asked, the
-greatest that is told.
+TURN_RANGE_RAD = 4.5  # most that a way turns to a manoeuvre's end: round a whole roundabout, from its entry
+USUAL = {Command.FOLLOW: (60.0, 0.0), Command.LEFT: (23.0, math.pi / 2), Command.RIGHT: (14.0, -math.pi / 2),
+         Command.STRAIGHT: (21.0, 0.0)}
+"""Length [m] and angle [rad] of a manoeuvre where no map tells: the median of 300 in val towns; where nothing is asked,
+the greatest length that is told.
 """
 # What the navigation says: one-hot of Command, metres to where the manoeuvre begins and to its end, where the junction
-# is left (no picture tells which exit of a roundabout is meant); the next lane change's side, 1 left, -1 right, 0 none,
-# metres to where it begins and to where it must be done.
-COMMAND_LOW = np.array([*np.zeros(len(Command)), 0.0, 0.0, -1.0, 0.0, 0.0], np.float32)
-COMMAND_HIGH = np.array([*np.ones(len(Command)), COMMAND_RANGE_M, END_RANGE_M, 1.0, COMMAND_RANGE_M, END_RANGE_M],
-                        np.float32)
+# is left, and by how much the way turns till then [rad], left positive (no picture tells which exit of a roundabout is
+# meant, nor where the road to the left goes that is out of sight); the next lane change's side, 1 left, -1 right,
+# 0 none, metres to where it begins and to where it must be done.
+COMMAND_LOW = np.array([*np.zeros(len(Command)), 0.0, 0.0, -TURN_RANGE_RAD, -1.0, 0.0, 0.0], np.float32)
+COMMAND_HIGH = np.array([*np.ones(len(Command)), COMMAND_RANGE_M, END_RANGE_M, TURN_RANGE_RAD, 1.0, COMMAND_RANGE_M,
+                         END_RANGE_M], np.float32)
 GOAL_CLEARANCE_M = 6.0  # between a route's end and the nearest junction
 CHANGE_ACCEL_MPS2 = 1.2  # sideways, at the speed limit
 
@@ -55,14 +58,16 @@ class LaneChange:
 
 
 def navigation(command: Command = Command.FOLLOW, manoeuvre_m: float = COMMAND_RANGE_M,
-               change: LaneChange | None = None, station_m: float = 0.0, end_m: float | None = None) -> Array:
-    """A command as a policy is given it (9,), clipped to what is told; a change that begins too far ahead is not.
+               change: LaneChange | None = None, station_m: float = 0.0,
+               end: tuple[float, float] | None = None) -> Array:
+    """A command as a policy is given it (10,), clipped to what is told; a change that begins too far ahead is not.
 
-    Where the end of the manoeuvre is not known, it is a usual junction's.
+    `end` of the manoeuvre: how far away it is [m], and by how much the way turns till then [rad]; default: USUAL.
     """
     said, begin = np.zeros(len(COMMAND_HIGH), np.float32), len(Command)
     said[command], said[begin], said[-2:] = 1.0, manoeuvre_m, np.inf
-    said[begin + 1] = manoeuvre_m + USUAL_M[command] if end_m is None else end_m
+    length_m, turn_rad = USUAL[command]
+    said[begin + 1:begin + 3] = (manoeuvre_m + length_m, turn_rad) if end is None else end
     if change is not None and change.begin_m - station_m < COMMAND_RANGE_M:
         said[-3:] = change.side, change.begin_m - station_m, change.end_m - station_m
     return np.clip(said, COMMAND_LOW, COMMAND_HIGH)
@@ -87,6 +92,7 @@ class Route:
     command: Array  # (N,) int of Command: the next manoeuvre within sight, else FOLLOW
     manoeuvre_m: Array  # (N,) distance to the start of that manoeuvre, 0 inside it, COMMAND_RANGE_M where FOLLOW
     manoeuvre_end_m: Array  # (N,) distance to its end, where the junction is left, END_RANGE_M where FOLLOW
+    manoeuvre_turn_rad: Array  # (N,) by how much the way turns till there, left positive, 0 where FOLLOW
     stops: tuple[tuple[float, Control], ...]
     left_m: Array  # (N,) to the left edge of the outermost lane that runs the same way
     right_m: Array  # (N,) to the right edge
@@ -103,11 +109,11 @@ class Route:
         return max(0, int(self.station_m.searchsorted(station_m, side="right")) - 1)
 
     def command_at(self, station_m: float) -> Array:
-        """What the navigation says at a station: (9,) float32 within COMMAND_LOW and COMMAND_HIGH, see there."""
+        """What the navigation says at a station: (10,) float32 within COMMAND_LOW and COMMAND_HIGH, see there."""
         here = self.index_at(station_m)
         return navigation(Command(int(self.command[here])), float(self.manoeuvre_m[here]),
                           next((change for change in self.changes if station_m < change.end_m), None), station_m,
-                          float(self.manoeuvre_end_m[here]))
+                          (float(self.manoeuvre_end_m[here]), float(self.manoeuvre_turn_rad[here])))
 
     def begins(self) -> tuple[tuple[float, int], ...]:
         """(station [m] of the first point, id) of every lane that the route touches, in order."""
@@ -259,6 +265,7 @@ def _sample(network: RoadNetwork, lanes: list[Lane], joined: Array, ends: Array,
     index = np.minimum(np.searchsorted(ends, station, side="right"), len(lanes) - 1)
     command = np.full(len(station), int(Command.FOLLOW))
     to_begin, to_end = np.full(len(station), COMMAND_RANGE_M), np.full(len(station), END_RANGE_M)
+    heading, turn = unwrapped(headings(points)), np.zeros(len(station))
     for run in reversed(_junction_runs(lanes, begins, ends)):
         seen = (station >= run.begin_m - COMMAND_RANGE_M) & (station < run.end_m)
         asks = _manoeuvre(lanes[run.first:run.last + 1])
@@ -266,6 +273,7 @@ def _sample(network: RoadNetwork, lanes: list[Lane], joined: Array, ends: Array,
         is_free = asks == Command.FOLLOW
         to_begin[seen] = COMMAND_RANGE_M if is_free else np.maximum(run.begin_m - station[seen], 0.0)
         to_end[seen] = END_RANGE_M if is_free else run.end_m - station[seen]
+        turn[seen] = 0.0 if is_free else np.interp(run.end_m, station, heading) - heading[seen]
     middles = {change.middle_m for change in changes}
     stops = tuple((float(end - start_m), lane.control) for lane, end in zip(lanes, ends, strict=True)
                   if lane.control != Control.NONE and start_m < end <= last and end not in middles)
@@ -285,10 +293,10 @@ def _sample(network: RoadNetwork, lanes: list[Lane], joined: Array, ends: Array,
                                                         / (change.end_m - change.begin_m))
     off = shift - lane_shift[index]
     return Route(
-        lanes=ids, points_m=points, station_m=station - start_m, heading_rad=unwrapped(headings(points)),
+        lanes=ids, points_m=points, station_m=station - start_m, heading_rad=heading,
         width_m=local, speed_limit_mps=np.array([lane.speed_limit_mps for lane in lanes])[index],
-        lane_index=index, command=command, manoeuvre_m=to_begin, manoeuvre_end_m=to_end, stops=stops,
-        left_m=left - off, right_m=right + off, shift_m=shift, signals=signals,
+        lane_index=index, command=command, manoeuvre_m=to_begin, manoeuvre_end_m=to_end,
+        manoeuvre_turn_rad=turn, stops=stops, left_m=left - off, right_m=right + off, shift_m=shift, signals=signals,
         changes=tuple(replace(change, begin_m=change.begin_m - start_m, end_m=change.end_m - start_m)
                       for change in changes if change.begin_m < last))
 
