@@ -198,13 +198,45 @@ def is_inside(outline_m: Array, x_m: float, y_m: float) -> bool:
     return inside
 
 
+class Areas(NamedTuple):
+    """A areas with an island each, that may have no corners; one's corners lie in a row, ordered by area."""
+
+    circle_m: Array  # (A, 3) x, y, radius of a circle around each
+    corner_m: Array  # (M, 2)
+    first: Array  # (A + 1,) where an area's corners begin, and at last their number
+    island_m: Array  # (I, 2)
+    first_island: Array  # (A + 1,) the same of islands
+
+
+def areas_of(outlines_m: Sequence[Array], islands_m: Sequence[Array]) -> Areas:
+    """Areas of their outlines (N, 2) and islands (K, 2)."""
+    middles = [outline.mean(axis=0) for outline in outlines_m]
+    circles = [(*middle, np.hypot(*(outline - middle).T).max())
+               for middle, outline in zip(middles, outlines_m, strict=True)]
+    none = np.zeros((0, 2))
+    return Areas(np.array(circles).reshape(-1, 3), np.concatenate([none, *outlines_m]),
+                 np.cumsum([0, *map(len, outlines_m)]), np.concatenate([none, *islands_m]),
+                 np.cumsum([0, *map(len, islands_m)]))
+
+
 @njit(cache=True)
-def are_inside(outline_m: Array, points_m: Array) -> Array:
-    """Which points (K, 2) lie in a simple polygon (N, 2): `is_inside` of each, bool (K,)."""
-    inside = np.zeros(len(points_m), np.bool_)
+def is_within(areas: Areas, x_m: float, y_m: float) -> bool:
+    """Whether (x, y) lies in one of the areas and not on its island."""
+    for i in range(len(areas.circle_m)):
+        x, y, radius = areas.circle_m[i]
+        if (abs(x_m - x) < radius and abs(y_m - y) < radius
+                and is_inside(areas.corner_m[areas.first[i]:areas.first[i + 1]], x_m, y_m)
+                and not is_inside(areas.island_m[areas.first_island[i]:areas.first_island[i + 1]], x_m, y_m)):
+            return True
+    return False
+
+
+@njit(cache=True)
+def turn_within(areas: Areas, points_m: Array, gaps_m: Array) -> None:
+    """Make the gap (K,) of each point (K, 2) that lies within an area negative, in place."""
     for k in range(len(points_m)):
-        inside[k] = is_inside(outline_m, points_m[k, 0], points_m[k, 1])
-    return inside
+        if gaps_m[k] > 0.0 and is_within(areas, points_m[k, 0], points_m[k, 1]):
+            gaps_m[k] = -gaps_m[k]
 
 
 @njit(cache=True)

@@ -17,15 +17,17 @@ import networkx
 import numpy as np
 
 from envs.geometry import (
+    Areas,
     Array,
     SegmentIndex,
-    are_inside,
+    areas_of,
     gaps_to_segments,
     headings,
     index_segments,
-    is_inside,
+    is_within,
     nearest_segment,
     stations,
+    turn_within,
     unwrapped,
 )
 
@@ -294,22 +296,17 @@ class RoadNetwork:
                               [lane.half_m for lane in self.lanes] + [-SHOULDER_M] * len(kerbs))
 
     @cached_property
-    def _open_areas(self) -> tuple[tuple[float, float, float, Array, Array], ...]:
-        """Surfaces that lanes do not cover: a circle around each (x, y, radius) [m], outline (N, 2), island (K, 2)."""
-        areas = []
-        for surface in self.surfaces:
-            if surface.junction is not None or surface.is_open:
-                x, y = surface.outline_m.mean(axis=0)
-                areas.append((float(x), float(y), float(np.hypot(*(surface.outline_m - (x, y)).T).max()),
-                              surface.outline_m, np.zeros((0, 2)) if surface.island_m is None else surface.island_m))
-        return tuple(areas)
+    def _open_areas(self) -> Areas:
+        """Surfaces that lanes do not cover."""
+        surfaces = [surface for surface in self.surfaces if surface.junction is not None or surface.is_open]
+        return areas_of([surface.outline_m for surface in surfaces],
+                        [np.zeros((0, 2)) if surface.island_m is None else surface.island_m for surface in surfaces])
 
     def is_on_road(self, x_m: float, y_m: float, margin_m: float = SHOULDER_M) -> bool:
         """Whether a world point lies within `margin_m` of some lane's edge, or inside a junction's or bay's kerbs."""
         if nearest_segment(self._segments, x_m, y_m, margin_m, (0.0, 0.0))[0] >= 0:
             return True
-        return any(abs(x_m - x) < radius and abs(y_m - y) < radius and is_inside(outline, x_m, y_m)
-                   and not is_inside(island, x_m, y_m) for x, y, radius, outline, island in self._open_areas)
+        return bool(is_within(self._open_areas, x_m, y_m))
 
     def lane_at(self, x_m: float, y_m: float, yaw_rad: float) -> int | None:
         """Id of the nearest lane within SHOULDER_M of its edge whose direction is less than 90 degrees from `yaw_rad`.
@@ -335,10 +332,7 @@ class RoadNetwork:
         Exact beside roads and junctions. Inside a junction or bay, between lanes, it is as far to the kerb or a lane.
         """
         gaps = gaps_to_segments(self._edges, points_m, reach_m + SHOULDER_M) - SHOULDER_M
-        for x, y, radius, outline, island in self._open_areas:
-            near = np.flatnonzero((np.abs(points_m - (x, y)) < radius).all(axis=1) & (gaps > 0))
-            inside = near[are_inside(outline, points_m[near]) & ~are_inside(island, points_m[near])]
-            gaps[inside] = -gaps[inside]
+        turn_within(self._open_areas, points_m, gaps)
         return gaps
 
 
