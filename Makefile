@@ -25,7 +25,8 @@ perception: setup  ## every camera network from nothing, from drawn pictures alo
 	$(BIN)/nanodrive generate --out data/drives --train-frames 60000 --val-frames 2000 --frames-per-town 25 \
 		--usual-share 1 --seed 5
 	$(BIN)/nanodrive perceive --train --data data/drives
-	$(BIN)/nanodrive perceive --train-glimpse --data data/drives --weights runs/perception/perception
+	$(BIN)/nanodrive perceive --train-path --data data/drives --weights runs/perception/perception
+	$(BIN)/nanodrive perceive --train-glimpse --data data/drives --weights runs/path/perception
 	$(BIN)/nanodrive perceive --train-namer --data data/drives --seen-share 0.8 --model.stem 16 --model.middle 32 \
 		--model.top 72 --model.last 72 --model.fine 0 --epochs 30 --steps 500 --out runs/reader
 	$(BIN)/nanodrive perceive --train-namer --epochs 26 --steps 500

@@ -49,6 +49,8 @@ PERCEIVE: dict[str, Command] = {
     "--train": Command("train the camera network on generated frames", "perception.train", "TrainConfig"),
     "--average": Command("one camera network, the mean of several; its confidences fitted anew", "perception.average",
                          "AverageConfig"),
+    "--train-path": Command("train the path head of a camera network on, alone", "perception.train_path",
+                            "TrainPathConfig"),
     "--train-glimpse": Command("train the second look at signs and lights on what the first look found",
                                "perception.train_glimpse", "TrainGlimpseConfig"),
     "--train-namer": Command("train the sign namer on crops of painted faces", "perception.train_namer",

@@ -31,7 +31,8 @@ from perception.model import (
     glance_pixels,
 )
 
-INSIDE = ("heat", "boxes", "phases", "line_columns", "line_cells_far", "line_cells_near", "light_cells")
+INSIDE = ("heat", "boxes", "phases", "line_columns", "line_cells_far", "line_cells_near", "light_cells",
+          "path_given")
 OPSET = 17
 GRAPHS_KEPT = 8
 _GRAPHS: dict[bytes, bytes] = {}

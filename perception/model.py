@@ -159,7 +159,8 @@ class DriveNet(nn.Module):
     def look(self, glance: Tensor, band: Tensor, command: Tensor) -> dict[str, Tensor]:
         """The heads on the glance (N, 3, 80, 160), the band (N, 3, 80, 320) and the command (N, 10).
 
-        path (N, 12, 2) x, y in the ego frame [m]; path_log_error (N,) log of the expected lateral error [m];
+        path (N, 12, 2) x, y in the ego frame [m]; path_log_error (N,) log of the expected lateral error [m]; path_given
+        (N, F) what `path_of` made them of;
         stop_logits (N, 3) by kind of line; stop (N,) distance as a share of STOP_MAX_M; lead (N, 20) log metres;
         lead_log_error (N, 20); embedding (N, 32) in [-1, 1]; boundary (N, 2, 16) share of the width, left then right;
         boundary_logit (N, 2, 16) presence; boundary_log_spread (N, 2, 16) log of the standard deviation of its place;
@@ -171,14 +172,20 @@ class DriveNet(nn.Module):
         said = command / torch.from_numpy(COMMAND_HIGH).to(command.device)
         lines = self.lines(at4, found, trunk, said)
         columns = lines["line_columns"].flatten(1) * 2 - 1
-        path = self.path(torch.cat([trunk, embedding, columns, said, way_told(command)], dim=1))
+        given = torch.cat([trunk, embedding, columns, said, way_told(command)], dim=1)
         stop, lead, things = self.stop(trunk), self.lead(at8, found), self.finder(found)
-        return lines | things | self.drivable(at4) | self.light(found, things["phases"], trunk, said) | {
-            "path": path[:, :-1].unflatten(1, (PATH_POINTS, 2)) * self.path_std + self.path_mean,
-            "path_log_error": path[:, -1],
+        seen = lines | things | self.drivable(at4) | self.light(found, things["phases"], trunk, said)
+        return seen | self.path_of(given) | {
+            "path_given": given,
             "stop_logits": stop[:, :NUM_STOP_KINDS], "stop": stop[:, NUM_STOP_KINDS] + 0.5,
             "lead": lead[:, 0] + 2.5, "lead_log_error": lead[:, 1], "embedding": embedding,
         }
+
+    def path_of(self, given: Tensor) -> dict[str, Tensor]:
+        """The path and its expected error, from what the head is given (N, F) of all that was seen and told."""
+        told = self.path(given)
+        return {"path": told[:, :-1].unflatten(1, (PATH_POINTS, 2)) * self.path_std + self.path_mean,
+                "path_log_error": told[:, -1]}
 
 
 def _straight() -> Tensor:

@@ -40,7 +40,8 @@ def test_commands_are_found():
 SMALL = {"--train-frames": "60", "--val-frames": "20", "--frames-per-town": "5", "--epochs": "1", "--steps": "3",
          "--epoch-steps": "3", "--val-scenes": "3", "--scapes": "40", "--towns": "20",
          "--weights": str(ROOT / "perception" / "weights" / "perception")}  # one that finds things
-MORE = {"--train": ["--batch", "8", "--epochs", "1"], "--train-glimpse": ["--batch", "8", "--epochs", "1"],
+MORE = {"--train": ["--batch", "8", "--epochs", "1"], "--train-path": ["--batch", "8"],
+        "--train-glimpse": ["--batch", "8", "--epochs", "1"],
         "--train-namer": ["--preset", "smoke"], "--train-lights": ["--batch", "4"], "--train-road": ["--batch", "4"]}
 
 
@@ -55,6 +56,6 @@ def test_every_network_from_nothing(tmp_path, monkeypatch, capfd):
                 small += MORE[flag]
             assert all(checkpoint.load(value) for flag, value in pairwise(arguments) if flag == "--weights")
             assert nanodrive.main(small) == 0, (small, capfd.readouterr().err)
-    for name in ("perception/perception", "glimpse/glimpse", "reader/namer", "namer/namer", "scout/scout",
+    for name in ("perception/perception", "path/perception", "glimpse/glimpse", "reader/namer", "namer/namer", "scout/scout",
                  "lights/lights", "road/road"):
         checkpoint.load(tmp_path / "runs" / name)
