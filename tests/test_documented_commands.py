@@ -56,6 +56,6 @@ def test_every_network_from_nothing(tmp_path, monkeypatch, capfd):
                 small += MORE[flag]
             assert all(checkpoint.load(value) for flag, value in pairwise(arguments) if flag == "--weights")
             assert nanodrive.main(small) == 0, (small, capfd.readouterr().err)
-    for name in ("perception/perception", "path/perception", "glimpse/glimpse", "reader/namer", "namer/namer", "scout/scout",
-                 "lights/lights", "road/road"):
+    for name in ("perception/perception", "path/perception", "glimpse/glimpse", "reader/namer", "namer/namer",
+                 "scout/scout", "lights/lights", "road/road"):
         checkpoint.load(tmp_path / "runs" / name)
