@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from torch import Tensor, nn
 from envs.config import require, require_within
 from envs.geometry import Array
 from perception import checkpoint, dataset, metrics
-from perception.dataset import Look
+from perception.dataset import Frames, Look
 from perception.learner import Learner
 from perception.looks import disturbed
 from perception.model import DriveNet, band_of, folded, glance_of
 from perception.perceiver import WEIGHTS, load_network
 from perception.tasks import path_loss
 from perception.train import finish
+from perception.workers import made_ahead
 
 AT_ONCE = 64  # frames looked at together
 AVERAGE_DECAY = 0.998
@@ -99,19 +101,33 @@ def looked_at(network: DriveNet, config: TrainPathConfig) -> tuple[Tensor, Tenso
     """What the path head is given (K, F) at each look at the train frames, and the true paths (K, 12, 2)."""
     eyes = copy.deepcopy(network)
     folded(eyes)
+
+    def looks_at(shard: tuple[int, int, Frames]) -> tuple[Tensor, Tensor]:
+        number, index, frames = shard
+        return _looks(eyes, config, dataset.by_usual_camera(frames),
+                      np.random.default_rng([config.seed, number, index]))
+
+    total = sum(entry["split"] == "train" for folder in config.data
+                for entry in dataset.read_card(folder)["shards"].values())
+    shards = ((number, index, frames) for number, folder in enumerate(config.data)
+              for index, frames in enumerate(dataset.shards(folder, "train")))
+    with ThreadPoolExecutor(config.threads, initializer=lambda: torch.set_num_threads(1)) as pool:
+        looks = list(track(made_ahead(pool, looks_at, shards, config.threads), "look at shards", total))
+    given, paths = zip(*looks, strict=True)
+    return torch.cat(given), torch.cat(paths)
+
+
+def _looks(eyes: DriveNet, config: TrainPathConfig, frames: Frames, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """What `looked_at` gives, of the frames of one shard."""
     given, paths = [], []
-    for number, folder in enumerate(config.data):
-        for shard, all_frames in enumerate(track(dataset.shards(folder, "train"), f"look at {folder}")):
-            frames = dataset.by_usual_camera(all_frames)
-            rng = np.random.default_rng([config.seed, number, shard])
-            for k in range(0, len(frames), AT_ONCE):
-                rows = slice(k, k + AT_ONCE)
-                rgb, command = frames.rgb[rows], torch.from_numpy(frames.labels["command"][rows])
-                looks = [_given(eyes, rgb, command, None)]
-                looks += [_given(eyes, np.stack([disturbed(frame, rng, config.looks) for frame in rgb]), command, rng)
-                          for _ in range(config.disturbed)]
-                given += looks
-                paths += len(looks) * [torch.from_numpy(frames.labels["path_m"][rows])]
+    for k in range(0, len(frames), AT_ONCE):
+        rows = slice(k, k + AT_ONCE)
+        rgb, command = frames.rgb[rows], torch.from_numpy(frames.labels["command"][rows])
+        looks = [_given(eyes, rgb, command, None)]
+        looks += [_given(eyes, np.stack([disturbed(frame, rng, config.looks) for frame in rgb]), command, rng)
+                  for _ in range(config.disturbed)]
+        given += looks
+        paths += len(looks) * [torch.from_numpy(frames.labels["path_m"][rows])]
     return torch.cat(given), torch.cat(paths)
 
 
