@@ -66,9 +66,11 @@ class DrivingEnv(gymnasium.Env[Any, Any]):
     | ego[3], ego[4]  | float32          | -1 .. 1    | -      | last steer, last drive                             |
     | command[0 .. 3] | float32          | 0 or 1     | -      | one-hot of the next manoeuvre: `Command`           |
     | command[4]      | float32          | 0 .. 60    | m      | distance to it, 0 inside it, 60 where just follow  |
-    | command[5]      | float32          | -1, 0, 1   | -      | next lane change: 1 left, -1 right, 0 none         |
-    | command[6]      | float32          | 0 .. 60    | m      | distance to where it begins, 0 inside it           |
-    | command[7]      | float32          | 0 .. 120   | m      | distance to where it must be done                  |
+    | command[5]      | float32          | 0 .. 120   | m      | distance to its end, 120 where just follow         |
+    | command[6]      | float32          | -4.5 .. 4.5 | rad   | how far the way turns till there, left positive    |
+    | command[7]      | float32          | -1, 0, 1   | -      | next lane change: 1 left, -1 right, 0 none         |
+    | command[8]      | float32          | 0 .. 60    | m      | distance to where it begins, 0 inside it           |
+    | command[9]      | float32          | 0 .. 120   | m      | distance to where it must be done                  |
 
     **Reward** see `envs/reward.py`; its terms are in `info["reward"]`. **Info** holds `facts` (Facts); `reward` after a
     step; and after an episode's last step `score` (EpisodeScore) and `is_success`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 import warnings
@@ -21,7 +22,7 @@ from envs.metrics import EpisodeScore
 from envs.render.bullet import DisplayError
 from envs.render.camera import RENDERERS
 from envs.roads.network import Command
-from envs.roads.routes import COMMAND_HIGH, COMMAND_RANGE_M
+from envs.roads.routes import COMMAND_HIGH, COMMAND_LOW, COMMAND_RANGE_M
 from envs.rules import Facts
 from envs.state import ActionError
 from scenarios.spec import SPLITS, Scenario
@@ -240,6 +241,11 @@ def test_human_mode_shows_every_instant(monkeypatch):
 def test_docstring_names_every_part_of_the_spaces():
     text = driving_env.DrivingEnv.__doc__
     assert all(word in text for word in ("camera", "ego[0]", "ego[3]", "command[4]", "steer", "drive", "ActionError"))
+    told = {int(row): span for row, span in re.findall(r"command\[(\d)\] +\| float32 +\| ([^|]+?) +\|", text)}
+    assert sorted(told) == list(range(4, len(COMMAND_HIGH))), "each number has its row"
+    for row, span in told.items():
+        ends = [float(end) for end in re.split(r" \.\. |, ", span)]
+        assert (ends[0], ends[-1]) == (COMMAND_LOW[row], COMMAND_HIGH[row]), row
     assert len(Path(driving_env.__file__).read_text().splitlines()) < 200
 
 
