@@ -33,6 +33,7 @@ from perception.workers import made_ahead
 
 AT_ONCE = 64  # frames looked at together
 AVERAGE_DECAY = 0.998
+TOLD_EVERY = 10  # epochs: each takes a second or two
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,16 @@ class TrainPathConfig:
     """Settings of `nanodrive perceive --train-path`."""
 
     data: tuple[Path, ...] = (Path("data/perception"),)
-    """folders made by `nanodrive generate`, with train frames in each; confidences are fitted on the first one's val
-    frames"""
+    """folders made by `nanodrive generate`, with train frames in each; the first has val frames, too"""
     weights: Path | None = None
     """the camera network, without its ending; default: the shipped one"""
     out: Path = Path("runs/path")
     """folder of the new checkpoint and the training state"""
-    epochs: int = 30
+    epochs: int = 300
     """passes over all looks"""
     batch: int = 256
     """looks a step"""
-    rate: float = 1e-3
+    rate: float = 2e-3
     """highest learning rate"""
     disturbed: int = 1
     """looks at each frame beside the one as it is, disturbed each time anew"""
@@ -87,7 +87,8 @@ def run(config: TrainPathConfig) -> dict[str, Any]:
     training = Training(config, network, len(given))
     while training.epoch < config.epochs:
         loss = training.learn(given, paths)
-        print(f"epoch {training.epoch} after {time.monotonic() - started:.0f} s: loss {loss:.3f}", flush=True)
+        if training.epoch % TOLD_EVERY == 0:
+            print(f"epoch {training.epoch} after {time.monotonic() - started:.0f} s: loss {loss:.3f}", flush=True)
     stem, floor = config.out / "perception", metrics.floor_of(val.labels, val.labels, val.camera.width_px)
     tensors, meta = checkpoint.load(config.source)
     learned = {f"path.{name}": value for name, value in training.mean.state_dict().items()}

@@ -40,7 +40,7 @@ def test_commands_are_found():
 SMALL = {"--train-frames": "60", "--val-frames": "20", "--frames-per-town": "5", "--epochs": "1", "--steps": "3",
          "--epoch-steps": "3", "--val-scenes": "3", "--scapes": "40", "--towns": "20",
          "--weights": str(ROOT / "perception" / "weights" / "perception")}  # one that finds things
-MORE = {"--train": ["--batch", "8", "--epochs", "1"], "--train-path": ["--batch", "8"],
+MORE = {"--train": ["--batch", "8", "--epochs", "1"], "--train-path": ["--batch", "8", "--epochs", "1"],
         "--train-glimpse": ["--batch", "8", "--epochs", "1"],
         "--train-namer": ["--preset", "smoke"], "--train-lights": ["--batch", "4"], "--train-road": ["--batch", "4"]}
 
