@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from rich.live import Live
 from rich.table import Table
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from envs.config import require, require_within
@@ -188,9 +189,7 @@ class Training(Learner[DriveNet]):
         seen = np.stack([disturbed(frame, rng, self.config.looks) for frame in train.rgb[rows]])
         if few := round(self.config.attacked * len(rows)):
             seen[:few] = against(replica, seen[:few], dataset.targets(train.labels, rows[:few], train.camera), rng)
-        glance, band = (look.applied(pixels, rng).contiguous(memory_format=torch.channels_last)
-                        for pixels in (glance_of(torch.from_numpy(seen)), band_of(torch.from_numpy(seen))))
-        outputs = replica.look(glance, band, targets["command"])
+        outputs = replica.look(*varied(seen, look, rng), targets["command"])
         losses = {task.name: task.loss(outputs, targets) for task in TASKS}
         torch.stack([task.weight * losses[task.name] for task in TASKS]).sum().backward()
         return {name: float(loss.detach()) for name, loss in losses.items()}
@@ -215,6 +214,13 @@ class Training(Learner[DriveNet]):
         """What makes two runs the same."""
         aside = ("data", "out", "start", "minutes", "patience")
         return {name: value for name, value in asdict(self.config).items() if name not in aside}
+
+
+def varied(rgb: Array, look: Look, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Glance and band of frames (N, H, W, 3), varied alike."""
+    glance, band = (look.applied(pixels, rng).contiguous(memory_format=torch.channels_last)
+                    for pixels in (glance_of(torch.from_numpy(rgb)), band_of(torch.from_numpy(rgb))))
+    return glance, band
 
 
 def picture(perceiver: Perceiver, frames: Frames) -> Array:

@@ -28,7 +28,7 @@ from perception.looks import disturbed
 from perception.model import DriveNet, band_of, folded, glance_of
 from perception.perceiver import WEIGHTS, load_network
 from perception.tasks import path_loss
-from perception.train import finish
+from perception.train import finish, varied
 from perception.workers import made_ahead
 
 AT_ONCE = 64  # frames looked at together
@@ -135,12 +135,11 @@ def _looks(eyes: DriveNet, config: TrainPathConfig, frames: Frames, rng: np.rand
 @torch.inference_mode()
 def _given(eyes: DriveNet, rgb: Array, command: Tensor, rng: np.random.Generator | None) -> Tensor:
     """What the path head is given (N, F) at frames, varied as in training if chance is given."""
-    glance, band = glance_of(torch.from_numpy(rgb)), band_of(torch.from_numpy(rgb))
-    if rng is not None:
-        look = Look.draw(len(rgb), rng)
-        glance, band = (look.applied(pixels, rng).contiguous(memory_format=torch.channels_last)
-                        for pixels in (glance, band))
-    return eyes.look(glance, band, command)["path_given"]
+    if rng is None:
+        pixels = glance_of(torch.from_numpy(rgb)), band_of(torch.from_numpy(rgb))
+    else:
+        pixels = varied(rgb, Look.draw(len(rgb), rng), rng)
+    return eyes.look(*pixels, command)["path_given"]
 
 
 class Training(Learner[nn.Sequential]):
