@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy, deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +21,8 @@ from envs.labels import LANE_ROWS, LEAD_COLUMNS, LEAD_MAX_M, PATH_STATIONS_M, ST
 from envs.roads.routes import COMMAND_RANGE_M, END_RANGE_M
 from envs.state import EGO_SHAPE
 from envs.vehicle import CAR
-from perception.perceiver import Perceiver, Percept, Track, Tracker, joined
+from perception.perceiver import Perceiver, Percept, joined
+from perception.tracker import Track, Tracker
 
 PURSUIT_S = (0.35, 0.6, 1.0)  # aims of the steering columns, ahead in time
 PURSUIT_M = (3.5, 30.0)  # shortest and longest aim
@@ -213,9 +214,10 @@ def layout(senses: Senses) -> Array:
 
 
 class Features:
-    """Turns batches of observations of `num_envs` cars into features; remembers each car's signs.
+    """Turns batches of observations of `num_envs` cars into features; remembers each car's signs and path.
 
-    `percept` and `track` hold the last step's, for overlays and the safety monitor. The network's sums depend, in their
+    `percept` and `track` hold the last step's, for overlays and the safety monitor; the percept's path is the one
+    remembered. The network's sums depend, in their
     last bits, on how many frames it sees at once: `batch` shows it exactly so many each time (0: all there are), so
     that a car's features do not depend on how many other cars there are.
     """
@@ -230,7 +232,7 @@ class Features:
         self.track: Track | None = None
 
     def reset(self, mask: Array) -> None:
-        """Forget the signs of the cars whose `mask` (N,) bool is set: their next observation begins an episode."""
+        """Forget what the cars have seen whose `mask` (N,) bool is set: their next observation begins an episode."""
         self._tracker.reset(mask)
 
     def __call__(self, observation: Mapping[str, Any], is_awake: Array | None = None) -> Array:
@@ -242,8 +244,9 @@ class Features:
         awake = np.ones(len(ego), bool) if is_awake is None else is_awake
         if not awake.any():
             return np.zeros((len(ego), SIZE), np.float32)
-        self.percept = self._perceive(np.asarray(observation["camera"]), command, awake)
-        self.track = self._tracker.update(self.percept, ego)
+        seen = self._perceive(np.asarray(observation["camera"]), command, awake)
+        self.track = self._tracker.update(seen, ego)
+        self.percept = replace(seen, path_m=self.track.path_m)
         return layout(Senses(self.percept, self.track, ego, command, self.camera)) * awake[:, None]
 
     def peek(self, observation: Mapping[str, Any]) -> Array:

@@ -1,14 +1,14 @@
 """Signs rightly named by the time they are passed, the own light over time, and the path of a car that keeps its lane:
 judged on drives, not on single frames.
 
-The car glides through towns it never saw, at 8 m/s and 10 Hz; trackers hold a name for each sign in
-view and what the own light shows. A sign
-counts once it was PASSED_M near and then left the picture; it is right if the name held for it when it was last seen is
-its own. A sign that the tracker never had is wrong.
+The car glides through towns it never saw, at 8 m/s and 10 Hz; trackers hold a name for each sign in view, what the own
+light shows, and the path. A sign counts once it was PASSED_M near and then left the picture; it is right if the name
+held for it when it was last seen is its own. A sign that the tracker never had is wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +20,12 @@ from envs.roads.procedural import build_town
 from envs.state import Phase, SignPosts
 from envs.weather import WEATHERS
 from perception.dataset import Frames
-from perception.glides import DT_S, SPEED_MPS, glide
+from perception.glides import DT_S, glide
 from perception.metrics import boxes_iou, heading_errors, lateral_errors
-from perception.perceiver import Perceiver, Percept, Tracker
+from perception.perceiver import Perceiver, Percept
 from perception.sign_tracker import SignTracker
 from perception.surroundings import light_is_asked
+from perception.tracker import Track, Tracker
 
 PASSED_M = 12.0  # seen this near, a sign is passed when it is seen no more
 SAME_IOU = 0.3  # a followed sign whose box overlaps a true one so much is that sign
@@ -42,34 +43,48 @@ class Passed:
     reds: int
     reds_called_green: int
     frames: int
-    lateral_m: float  # sums over frames of the path's mean errors
+    lateral_m: float  # sums over frames of the path's mean errors, as single looks tell it
     heading_deg: float
+    remembered_lateral_m: float  # the same of the path that is remembered
+    remembered_heading_deg: float
 
     def figures(self) -> dict[str, float]:
-        """The shares; nan where there was nothing to judge."""
-        return {"signs_right_when_passed": self.signs_right / self.signs if self.signs else float("nan"),
-                "my_light_on_drives": self.lights_right / self.lights if self.lights else float("nan"),
-                "red_called_green_on_drives": self.reds_called_green / self.reds if self.reds else float("nan"),
-                "path_lateral_m_on_drives": self.lateral_m / self.frames if self.frames else float("nan"),
-                "path_heading_deg_on_drives": self.heading_deg / self.frames if self.frames else float("nan")}
+        """Shares, and mean errors of the path; nan where there was nothing to judge."""
+        parts = {"signs_right_when_passed": (self.signs_right, self.signs),
+                 "my_light_on_drives": (self.lights_right, self.lights),
+                 "red_called_green_on_drives": (self.reds_called_green, self.reds),
+                 "path_lateral_m_on_drives": (self.lateral_m, self.frames),
+                 "path_heading_deg_on_drives": (self.heading_deg, self.frames),
+                 "path_lateral_m_remembered": (self.remembered_lateral_m, self.frames),
+                 "path_heading_deg_remembered": (self.remembered_heading_deg, self.frames)}
+        return {name: part / whole if whole else float("nan") for name, (part, whole) in parts.items()}
 
 
 def judge_drives(perceiver: Perceiver, towns: list[int], num_frames: int) -> Passed:
     """A drive of so many frames through each town, in the WEATHERS one after the other."""
-    counts = np.zeros(9)
+    counts = np.zeros(11)
     for number, town in enumerate(track(towns, "drives", disable=len(towns) < 3)):
         frames = glide(town, list(WEATHERS)[number % len(WEATHERS)], num_frames, perceiver.camera)
         looks = [perceiver.perceive(frames.rgb[step:step + 1], frames.labels["command"][step:step + 1])
                  for step in range(len(frames))]
         signs = _signs_passed(looks, frames, build_town(town).signs)
-        counts += [len(signs), sum(truth == told for truth, told in signs), *_lights(looks, frames.labels),
-                   len(looks), *_path(looks, frames.labels)]
-    return Passed(*counts[:-2].astype(int).tolist(), *counts[-2:].tolist())
+        tracks = tracks_of(looks, frames.labels["pose"])
+        counts += [len(signs), sum(truth == told for truth, told in signs), *_lights(tracks, frames.labels),
+                   len(looks), *_path(looks, frames.labels), *_path(tracks, frames.labels)]
+    return Passed(*counts[:-4].astype(int).tolist(), *counts[-4:].tolist())
 
 
-def _path(looks: list[Percept], labels: dict[str, Array]) -> tuple[float, float]:
+def tracks_of(looks: list[Percept], pose: Array) -> list[Track]:
+    """What is remembered at each look of a car that was at these poses (K, 3), by its own motion alone."""
+    tracker, turned = Tracker(1, DT_S), np.gradient(np.unwrap(pose[:, 2]), DT_S)
+    speed = np.linalg.norm(np.gradient(pose[:, :2], DT_S, axis=0), axis=1)
+    motion = np.column_stack([speed, turned, np.zeros((len(pose), 3))]).astype(np.float32)
+    return [tracker.update(percept, ego[None]) for percept, ego in zip(looks, motion, strict=True)]
+
+
+def _path(seen: Sequence[Percept | Track], labels: dict[str, Array]) -> tuple[float, float]:
     """Sums over frames of the path's mean lateral error [m] and mean heading error [deg] up to NEAR_M ahead."""
-    told, truth = np.concatenate([percept.path_m for percept in looks]), labels["path_m"]
+    told, truth = np.concatenate([instant.path_m for instant in seen]), labels["path_m"]
     return (float(lateral_errors(told, truth).mean(1).sum()), float(heading_errors(told, truth).mean(1).sum()))
 
 
@@ -105,10 +120,9 @@ def _camera_at(pose: Array, camera: CameraConfig) -> Array:
                      camera.height_m])
 
 
-def _lights(looks: list[Percept], labels: dict[str, Array]) -> tuple[int, int, int, int]:
+def _lights(tracks: list[Track], labels: dict[str, Array]) -> tuple[int, int, int, int]:
     """Frames with an own light in view, those in which the tracker tells it rightly, reds, and reds called green."""
-    tracker, ego = Tracker(1, DT_S), np.array([[SPEED_MPS, 0.0, 0.0, 0.0, 0.0]], np.float32)
-    told = np.array([tracker.update(percept, ego).light[0] for percept in looks])
+    told = np.array([known.light[0] for known in tracks])
     asked = light_is_asked(labels)
     red = asked & np.isin(labels["my_light"], (Phase.RED, Phase.RED_YELLOW))
     return (int(asked.sum()), int((told == labels["my_light"])[asked].sum()), int(red.sum()),

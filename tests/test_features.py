@@ -26,7 +26,8 @@ from envs.labels import LANE_ROWS, LEAD_COLUMNS, LEAD_MAX_M, PATH_STATIONS_M, ST
 from envs.roads.routes import navigation
 from envs.state import EGO_SHAPE
 from envs.vehicle import CAR
-from perception.perceiver import Percept, Track
+from perception.perceiver import Percept
+from perception.tracker import Track
 
 CAMERA = CameraConfig()
 STATIONS = np.asarray(PATH_STATIONS_M, np.float32)
@@ -49,7 +50,8 @@ def percept(num: int = 1, **changes: object) -> Percept:
 
 def track(num: int = 1, **changes: object) -> Track:
     plain = Track(np.full(num, 50 / 3.6, np.float32), np.ones(num, np.float32), np.full(num, STOP_MAX_M, np.float32),
-                  np.zeros(num, np.float32), np.full(num, 40, np.float32), np.tile(np.eye(5)[0], (num, 1)))
+                  np.zeros(num, np.float32), np.full(num, 40, np.float32), np.tile(np.eye(5)[0], (num, 1)),
+                  percept(num).path_m)
     return replace(plain, **changes)
 
 

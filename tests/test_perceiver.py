@@ -20,7 +20,8 @@ from perception.claims import claims_of
 from perception.corruptions import corrupt
 from perception.generate import GenerateConfig, Shard, make_shard
 from perception.model import DriveNet, describe
-from perception.perceiver import CAMERA_TO_BUMPER_M, DEFAULT_LIMIT_MPS, WEIGHTS, Perceiver, Percept, Tracker
+from perception.perceiver import CAMERA_TO_BUMPER_M, WEIGHTS, Perceiver, Percept
+from perception.tracker import DEFAULT_LIMIT_MPS, Tracker
 
 KMH = 1 / 3.6
 DT_S = 0.1

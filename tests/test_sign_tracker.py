@@ -164,6 +164,7 @@ def test_who_reads_every_sign_passes_all_of_them_rightly(drive):
     assert passed.lights_right >= passed.lights - 6, "a change of phase is believed after two or three looks"
     assert passed.reds_called_green == 0
     assert (passed.frames, passed.lateral_m, passed.heading_deg) == (LOOKS, 0.0, 0.0)
+    assert passed.remembered_lateral_m < 0.002 * LOOKS and passed.remembered_heading_deg < 0.02 * LOOKS
 
 
 @pytest.mark.slow
@@ -181,11 +182,13 @@ def test_the_path_on_drives_is_judged_in_metres_and_degrees(drive):
     """Half a metre to the left of a way that bends little: up to that far aside, and hardly turned."""
     figures = judge_drives(told(drive, aside_m=0.5), [TOWN], LOOKS).figures()
     assert 0.4 < figures["path_lateral_m_on_drives"] <= 0.5 and figures["path_heading_deg_on_drives"] < 1e-3
+    assert 0.4 < figures["path_lateral_m_remembered"] <= 0.5 and figures["path_heading_deg_remembered"] < 0.02
 
 
 def test_shares_of_nothing_are_nan():
-    figures = Passed(0, 0, 0, 0, 0, 0, 0, 0.0, 0.0).figures()
+    figures = Passed(0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0).figures()
     assert all(np.isnan(value) for value in figures.values())
-    assert Passed(4, 3, 10, 9, 5, 1, 100, 5.0, 50.0).figures() == {
+    assert Passed(4, 3, 10, 9, 5, 1, 100, 5.0, 50.0, 4.0, 30.0).figures() == {
         "signs_right_when_passed": 0.75, "my_light_on_drives": 0.9, "red_called_green_on_drives": 0.2,
-        "path_lateral_m_on_drives": 0.05, "path_heading_deg_on_drives": 0.5}
+        "path_lateral_m_on_drives": 0.05, "path_heading_deg_on_drives": 0.5,
+        "path_lateral_m_remembered": 0.04, "path_heading_deg_remembered": 0.3}
