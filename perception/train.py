@@ -54,7 +54,7 @@ class TrainConfig:
     data: Path = Path("data/perception")
     """folder made by `nanodrive generate`"""
     out: Path = Path("runs/perception")
-    """folder of the checkpoint, the training state and TensorBoard's log"""
+    """folder of two checkpoints (perception: of the best epoch, last: of the last), the state and TensorBoard's log"""
     start: Path | None = None
     """checkpoint to start from, without its ending, as after a round of mining; default: weights by chance"""
     epochs: int = 13
@@ -199,11 +199,14 @@ class Training(Learner[DriveNet]):
         return Perceiver(copy.deepcopy(self.mean), self.camera, namer=self.namer, glimpse=self.glimpse)
 
     def finish_epoch(self, figures: dict[str, float], val: Frames, floor: dict[str, float]) -> bool:
-        """Save the state, and the weights if they are the best so far; returns whether they are."""
+        """Save the state and the weights, as "last" and, if they are the best so far, as "perception"; returns whether
+        they are. At the end of a short run that went on from good weights, the last may be the better part of a mean.
+        """
         is_best = figures["distance_to_perfect"] < self.best["figures"]["distance_to_perfect"]
         if is_best:
             self.best = {"epoch": self.epoch_number, "figures": checkpoint.plain(figures)}
-            checkpoint.save(self.config.out / "perception", self.mean.state_dict(), describe(self.mean) | {
+        for name in ("last", "perception") if is_best else ("last",):
+            checkpoint.save(self.config.out / name, self.mean.state_dict(), describe(self.mean) | {
                 "kind": "perception", "camera": asdict(self.camera), "epoch": self.epoch_number,
                 "train_frames": self.train_frames, "val_frames": len(val), "figures": checkpoint.plain(figures),
                 "floor": checkpoint.plain(floor), "settings": self._settings()})

@@ -137,6 +137,20 @@ def test_batch_above_the_frames_is_refused(config):
 
 
 @pytest.mark.slow
+def test_the_last_weights_are_kept_beside_the_best(config):
+    frames, val = dataset.read(config.data, "train"), dataset.read(config.data, "val")
+    training = Training(config, frames)
+    for merit in (0.5, 0.7):
+        training.epoch(frames)
+        training.finish_epoch({"distance_to_perfect": merit}, val, {})
+    (best, told), (last, told_last) = (checkpoint.load(config.out / name) for name in ("perception", "last"))
+    assert (told["epoch"], told_last["epoch"]) == (1, 2)
+    for name, value in training.mean.state_dict().items():
+        torch.testing.assert_close(last[name], value, msg=name)
+    assert any(not torch.equal(best[name], value) for name, value in last.items())
+
+
+@pytest.mark.slow
 def test_a_run_may_start_from_trained_weights(config, tmp_path):
     """As after mining: the first weights are those of the checkpoint, its scale of the path included."""
     stopped_after(config, 2)
