@@ -217,3 +217,23 @@ def test_cars_that_idle_are_not_looked_at_and_change_nothing_for_others(awake: l
     if is_awake.any():
         assert features.track is not None
         np.testing.assert_array_equal(features.track.stop_m[is_awake], np.arange(3, 3 + num)[is_awake])
+
+
+class _Aside:
+    """Sees a straight path as many metres to the left as a picture is bright."""
+
+    def perceive(self, camera: np.ndarray, command: np.ndarray) -> Percept:
+        path = percept(len(camera)).path_m
+        path[..., 1] += camera[:, 0, 0, :1]
+        return percept(len(camera), path_m=path)
+
+
+def test_a_policy_acts_on_the_path_remembered() -> None:
+    features, observation = Features(_Aside(), 1, 0.1, CAMERA), _observation(1)
+    features(observation)
+    jumped = features({**observation, "camera": observation["camera"] + np.uint8(1)})[0]
+    assert features.track is not None and features.percept is not None
+    y_m = features.track.path_m[0, :, 1]
+    assert 0.05 < y_m[0] < 0.2 < y_m[6] < 0.4 and y_m[-1] == pytest.approx(1.0), "a jump is not believed at once"
+    np.testing.assert_array_equal(features.percept.path_m, features.track.path_m)
+    np.testing.assert_allclose(jumped[SLICES["path_bearing"]], 2 * y_m / STATIONS, rtol=1e-5)
