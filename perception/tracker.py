@@ -13,7 +13,7 @@ import numpy as np
 
 from envs.geometry import Array
 from envs.labels import STOP_MAX_M
-from envs.signs import SIGNS
+from envs.signs import SIGNS, Duty
 from envs.state import Phase
 from perception.path_memory import PathMemory
 from perception.perceiver import CAMERA_TO_BUMPER_M, NO_SIGN, STOP_SIGN, Percept
@@ -23,12 +23,16 @@ DEFAULT_LIMIT_MPS = 50 / 3.6  # in force until a sign was read: the limit in tow
 MOVING_MPS = 0.1  # slower is a standstill
 CLEAR_M = -3.0  # a stop line this far behind the bumper is forgotten
 BLIND_M = 3.0  # nearer than this the line slips out of view and only odometry tells
+SIGN_GONE_M = 5.0  # this near its sign has left the view, and a look that doubts what kind of line it is tells little
 GIVE_UP = 0.1  # a line or a confidence below this was a mistake
 IN_FORCE_M = 12.0  # a limit is taken as in force this near to its sign: by then it is 10 px wide and read well
 LAST_SEEN_M = 20.0  # a sign that was last seen farther away is not believed to have been passed
 RIGHT_SIDE_M = (0.5, 9.0)  # a sign that binds us stands this far to the right of the camera
 LIGHT_GAIN = 0.6  # of a look at the own light: after two looks five sixths of what is believed are new
-SPEEDS_MPS = np.array([sign.speed_mps or np.nan for sign in SIGNS], np.float32)
+LEAST_VOTES = 0.004  # as much as two sure looks from 22 m away: less is a misread sign, not a limit
+FREE_MPS = 130 / 3.6  # where all limits end: what the Autobahn-Richtgeschwindigkeits-Verordnung recommends
+SPEEDS_MPS = np.array([FREE_MPS if sign.order.duty == Duty.END_OF_ALL else sign.speed_mps or np.nan for sign in SIGNS],
+                      np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +116,7 @@ class Tracker:
         weight = percept.sign_confidence[rows, nearest] ** 2 / np.maximum(seen_m, 4.0) ** 2
         self._votes[rows[takes], percept.sign_class[rows, nearest][takes]] += weight[takes]
         total = self._votes.sum(1)
-        obeys = (self._sign_m < IN_FORCE_M) & (self._sign_seen_m < LAST_SEEN_M) & (total > 0)
+        obeys = (self._sign_m < IN_FORCE_M) & (self._sign_seen_m < LAST_SEEN_M) & (total >= LEAST_VOTES)
         self._limit_mps = np.where(obeys, SPEEDS_MPS[self._votes.argmax(1)], self._limit_mps)
         self._limit_confidence = np.where(obeys, self._votes.max(1) / np.maximum(total, 1e-9), self._limit_confidence)
         is_passed = self._sign_m < CLEAR_M
@@ -131,7 +135,8 @@ class Tracker:
         self._stop_m = np.where(begins, seen_m, expected_m)
         self._stop_m[corrects] += (gain * (seen_m - expected_m))[corrects]
         kept = np.where(is_blind, self._stop_confidence, 0.8 * self._stop_confidence)
-        believed = self._stop_confidence + 0.4 * (share - self._stop_confidence)
+        doubts = (share < self._stop_confidence) & (seen_m < SIGN_GONE_M)
+        believed = self._stop_confidence + np.where(doubts, 0.05, 0.4) * (share - self._stop_confidence)
         self._stop_confidence = np.where(corrects, believed, np.where(begins, 0.4 * share, kept))
         is_over = (self._stop_m < CLEAR_M) | (self._stop_confidence < GIVE_UP)
         self._stop_m[is_over], self._stop_confidence[is_over] = np.inf, 0.0

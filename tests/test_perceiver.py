@@ -71,6 +71,22 @@ def test_limit_comes_into_force_at_its_sign_and_stays(name):
     assert track.limit_mps[0] == pytest.approx(limit, abs=1e-4), "200 m later it still does"
 
 
+def test_where_all_limits_end_130_is_recommended():
+    tracker = Tracker(1, DT_S)
+    drive_past(tracker, "limit_80")
+    assert drive_past(tracker, "end_of_all")[-1].limit_mps[0] == pytest.approx(130 * KMH, abs=1e-4)
+
+
+def test_one_faint_misread_sign_makes_no_limit():
+    """Seen on a drive: a sign warning of children, once read as a limit 19 m away, changed the limit for 150 m."""
+    tracker = Tracker(1, DT_S)
+    drive_past(tracker, "limit_50")
+    for k in range(25):
+        name, sure = ("limit_100", 0.3) if k == 0 else ("children", 0.9)
+        track = tracker.update(percept(signs=[(name, 19.0 - k, 3.0, sure)] if k < 15 else ()), ego(10.0))
+        assert track.limit_mps[0] == pytest.approx(50 * KMH, abs=1e-4)
+
+
 def test_two_wrong_looks_of_five_do_not_change_the_limit():
     tracks = drive_past(Tracker(1, DT_S), "limit_30", read=lambda k: k % 5 not in (1, 3))
     assert tracks[-1].limit_mps[0] == pytest.approx(30 * KMH, abs=1e-4)
@@ -109,6 +125,18 @@ def test_stop_line_is_remembered_under_the_bonnet():
     for _ in range(10):
         track = tracker.update(percept(), ego(5.0))
     assert track.stop_m[0] == STOP_MAX_M and track.stop_confidence[0] == 0
+
+
+def test_a_stop_line_stays_one_when_its_sign_has_left_the_view():
+    """From 5 m before a line its sign is not seen, and looks do not know whether one must stop or yield there."""
+    tracker = Tracker(1, DT_S)
+    for k in range(40):
+        track = tracker.update(percept(stop=(20.0 - 0.4 * k, 0.99 if 20.0 - 0.4 * k > 5.0 else 0.54)), ego(4.0))
+    assert track.stop_m[0] == pytest.approx(4.0, abs=0.5) and track.stop_confidence[0] > 0.9
+    tracker.reset(np.array([True]))
+    for k in range(40):
+        track = tracker.update(percept(stop=(20.0 - 0.4 * k, 0.05 if 20.0 - 0.4 * k > 5.0 else 0.45)), ego(4.0))
+    assert track.stop_confidence[0] < 0.5, "nor is a yield line taken for a stop line"
 
 
 def test_waiting_at_the_line_keeps_it_for_a_minute():
