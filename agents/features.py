@@ -217,9 +217,8 @@ class Features:
     """Turns batches of observations of `num_envs` cars into features; remembers each car's signs and path.
 
     `percept` and `track` hold the last step's, for overlays and the safety monitor; the percept's path is the one
-    remembered. The network's sums depend, in their
-    last bits, on how many frames it sees at once: `batch` shows it exactly so many each time (0: all there are), so
-    that a car's features do not depend on how many other cars there are.
+    remembered. The network's sums depend, in their last bits, on how many frames it sees at once: `batch` shows it
+    exactly so many each time (0: all there are), so that a car's features do not depend on how many others there are.
     """
 
     size = SIZE

@@ -22,10 +22,11 @@ def wrap_angle(angle_rad: Any) -> Any:
 
 
 def ego_from_world(pose: Array, points_m: Array) -> Array:
-    """World points (..., 2) in the frame of `pose` = (x_m, y_m, yaw_rad)."""
+    """World points (..., 2) in the frame of `pose` = (x_m, y_m, yaw_rad), or each in its own: (3, ...)."""
     cos, sin = np.cos(pose[2]), np.sin(pose[2])
-    delta = np.asarray(points_m, float) - np.asarray(pose[:2], float)
-    return paired(cos * delta[..., 0] + sin * delta[..., 1], cos * delta[..., 1] - sin * delta[..., 0])
+    points = np.asarray(points_m, float)
+    x, y = points[..., 0] - pose[0], points[..., 1] - pose[1]
+    return paired(cos * x + sin * y, cos * y - sin * x)
 
 
 def world_from_ego(pose: Array, points_m: Array) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.geometry import Array
+from envs.geometry import Array, ego_from_world
 from envs.labels import PATH_STATIONS_M
 
 # Of a look at PATH_STATIONS_M, at 10 looks a second; chosen on drives through val towns.
@@ -47,14 +47,8 @@ def _in_frame_after(points_m: Array, moved_m: Array, turned: Array) -> Array:
     it by `turned` (N,).
     """
     chord_m = moved_m * np.sinc(turned / (2 * np.pi))  # numpy's sinc(x) is sin(pi x) / (pi x)
-    x, y = (points_m - (chord_m[:, None] * _unit(turned / 2))[:, None]).transpose(2, 0, 1)
-    cos, sin = _unit(turned)[:, None].transpose(2, 0, 1)
-    return np.stack([cos * x + sin * y, cos * y - sin * x], axis=2)
-
-
-def _unit(angle: Array) -> Array:
-    """(cos, sin) of angles (N,), as (N, 2)."""
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    pose = np.stack([chord_m * np.cos(turned / 2), chord_m * np.sin(turned / 2), turned])
+    return ego_from_world(pose[..., None], points_m)
 
 
 def spline(at_m: Array) -> Array:
